@@ -1,0 +1,93 @@
+"""What one field of a command may hold, whatever the state of the engine.
+
+Each check either returns or raises `MalformedCommand` naming the field. `type(value) is int` rather
+than `isinstance` throughout: `True` is an `int` to Python, but not to an exchange.
+"""
+
+import re
+from enum import StrEnum
+from typing import Final
+
+from ..errors import MalformedCommand
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+ORDER_ID_MAX: Final = INT64_MAX
+PARTICIPANT_MAX: Final = 2**32 - 1
+
+# fullmatch, never match with "$": "$" would let a trailing newline through.
+_is_symbol = re.compile(r"[A-Z0-9.\-/]{1,16}").fullmatch
+
+# A longer text would make the error as long as the line it complains about.
+_SHOWN_CHARACTERS: Final = 32
+
+
+def show(value: object) -> str:
+    """Show any value in a few ASCII characters.
+
+    >>> show("x" * 1000)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'"
+    >>> show(None), show(True), show({"a": 1}), show(10**100)
+    ('null', 'true', 'an object', 'an integer of 333 bits')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        cut = str(value[:_SHOWN_CHARACTERS])
+        return ascii(cut if len(cut) == len(value) else cut + "...")
+    if isinstance(value, int):
+        # int to text is quadratic and limited; nobody wants to read it either.
+        bits = value.bit_length()
+        return str(value) if bits <= 64 else f"an integer of {bits} bits"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, dict):
+        return "an object"
+    return "an array" if isinstance(value, list) else type(value).__name__
+
+
+def check_integer(field: str, value: object, low: int, high: int) -> None:
+    """Demand an integer from `low` to `high`: not 1.0, not True."""
+    if type(value) is not int or not low <= value <= high:
+        raise MalformedCommand(field, f"{show(value)}; expected an integer from {low} to {high}")
+
+
+def check_int64(field: str, value: object) -> None:
+    """Demand a signed 64-bit integer. Whether 0 or -5 makes sense is for the engine to answer."""
+    check_integer(field, value, INT64_MIN, INT64_MAX)
+
+
+def check_order_id(value: object) -> None:
+    """Demand an order id: 1 to 2^63-1."""
+    check_integer("order_id", value, 1, ORDER_ID_MAX)
+
+
+def check_participant(value: object) -> None:
+    """Demand a participant: 1 to 2^32-1."""
+    check_integer("participant", value, 1, PARTICIPANT_MAX)
+
+
+def check_symbol(value: object) -> None:
+    """Demand a symbol: 1 to 16 characters of A-Z 0-9 . - /"""
+    if type(value) is not str or _is_symbol(value) is None:
+        raise MalformedCommand(
+            "symbol", f"{show(value)}; expected 1-16 characters of A-Z 0-9 . - /"
+        )
+
+
+def check_member(field: str, value: object, choices: type[StrEnum]) -> None:
+    """Demand a member of an enum, not merely its text."""
+    if type(value) is not choices:
+        raise MalformedCommand(field, f"{show(value)}; expected one of {', '.join(choices)}")
+
+
+def check_boolean(field: str, value: object) -> None:
+    """Demand true or false: not 1, not "true"."""
+    if type(value) is not bool:
+        raise MalformedCommand(field, f"{show(value)}; expected true or false")
+
+
+def check_text(field: str, value: object) -> None:
+    """Demand a string of any content."""
+    if type(value) is not str:
+        raise MalformedCommand(field, f"{show(value)}; expected a string of digits, such as '0.01'")

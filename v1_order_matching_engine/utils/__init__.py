@@ -1,0 +1,1 @@
+"""Helpers of the command line: measuring, reading and stopping."""
