@@ -371,7 +371,8 @@ class Reference(Engine):
 
 def _is_size(text: str) -> bool:
     # 2: digits with an optional point, above 0
-    return bool(re.fullmatch(r"[0-9]+(\.[0-9]+)?", text)) and text.strip("0.") != ""
+    digits = re.fullmatch(r"([0-9]*)\.?([0-9]*)", text)
+    return digits is not None and text.strip("0.") != ""
 
 
 def _prevented(taker: Order, maker: Order) -> bool:

@@ -1,0 +1,32 @@
+"""Fixtures and Hypothesis profiles of the conformance suite.
+
+HYPOTHESIS_PROFILE=quick      (default) a few seconds, for every save
+HYPOTHESIS_PROFILE=ci         a minute or so, for every push
+HYPOTHESIS_PROFILE=thorough   as long as it takes, for a night
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from .adapters import ENGINES
+from .engine import Engine
+
+COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=40, deadline=None, print_blob=True)
+settings.register_profile("ci", max_examples=400, deadline=None, print_blob=True)
+settings.register_profile("thorough", max_examples=10_000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """Each engine in turn: a test that asks for `engine` runs once for every one of them."""
+    engine = ENGINES[request.param](tmp_path)
+    yield engine
+    engine.close()
