@@ -76,6 +76,9 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
+    if sys.stdout is None:
+        print("order_flow: standard output is closed; send it to a file or pipe.", file=sys.stderr)
+        return EXIT_USAGE
     try:
         if options.command == "match-rate":
             _print_match_rate(options)
@@ -118,8 +121,9 @@ def _write(flow: Iterable[Command]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    write_lines(itertools.takewhile(lambda _: not received, flow), sys.stdout.buffer)
-    sys.stdout.flush()
+    # Not sys.stdout.buffer: under PYTHONUNBUFFERED that one may write a part and leave it there.
+    with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
+        write_lines(itertools.takewhile(lambda _: not received, flow), stream)
     return EXIT_SIGNAL + received[0] if received else 0
 
 
@@ -221,6 +225,7 @@ def _print_match_rate(options: argparse.Namespace) -> None:
     ):
         share = count / result.executions if result.executions else 0.0
         print(f"  {label:<28}{count:>9,}{share:>9.2%}")
+    sys.stdout.flush()
 
 
 @contextlib.contextmanager

@@ -54,6 +54,7 @@ from .lobster_files import (
     Level,
     Message,
     Progress,
+    Source,
     levels_before,
     messages,
     open_source,

@@ -106,10 +106,16 @@ def test_a_closed_output_pipe_ends_quietly() -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_flow_after_a_whole_line(number: signal.Signals, status: int) -> None:
+def test_a_signal_ends_the_flow_after_a_whole_line(
+    number: signal.Signals, status: int, unbuffered: str
+) -> None:
     with subprocess.Popen(
-        [*COMMAND, *SYNTHETIC, "100000000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, *SYNTHETIC, "100000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -127,6 +133,15 @@ def test_a_full_disk_is_named_and_exits_with_2() -> None:
         )
     assert finished.returncode == 2
     assert finished.stderr == f"order_flow: standard output: {os.strerror(28)}.\n".encode()
+
+
+def test_a_closed_standard_output_is_named_and_exits_with_2() -> None:
+    command = subprocess.list2cmdline([*COMMAND, *SYNTHETIC, "10"])
+    finished = subprocess.run(
+        f"{command} >&-", shell=True, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert finished.returncode == 2
+    assert "standard output is closed" in finished.stderr
 
 
 def test_no_progress_bar_is_drawn_unless_somebody_is_there() -> None:
