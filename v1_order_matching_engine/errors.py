@@ -5,7 +5,8 @@
     │   └── MalformedLine                      the same, found in a line of NDJSON
     ├── IllegalTransition                      an order was about to break its lifecycle: a bug
     ├── InvariantBroken                        a check of the engine's own state failed: a bug
-    └── EngineStopped                          a bug was met; the engine answers nothing any more
+    ├── EngineStopped                          a bug was met; the engine answers nothing any more
+    └── StreamError                            a flow or an output cannot be opened, read or written
 
 A refusal that the rulebook foresees (an unknown symbol, a price of 0) is none of these: it is
 sequenced and answered by an event.
@@ -49,4 +50,11 @@ class EngineStopped(MatchingEngineError):
 
     What it holds may be half changed, so every later call raises this same error. Build a new
     engine and replay what was recorded.
+    """
+
+
+class StreamError(MatchingEngineError):
+    """A flow or an output file cannot be opened, read or written; the text names it.
+
+    What was done before stands. Correct the path, the rights or the file and run again.
     """

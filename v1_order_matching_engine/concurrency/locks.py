@@ -25,6 +25,9 @@ class CountingLock:
     Which waiting thread gets the lock next is up to the operating system: the order in which it is
     *won* is the only order there is, and the engine records that one.
 
+    Simplification: a signal handler that raises just as the lock is being won may leave it held.
+    A program that stops on a signal should note it and stop between commands, as main.py does.
+
     Invariant: the counters are written only by the thread that holds the lock, so they are exact.
 
     >>> lock = CountingLock()

@@ -91,6 +91,10 @@ class MatchingEngine:
             sequence = self._sequence + 1
             try:
                 events = self._rules.apply(command, sequence, timestamp_ns)
+                self._sequence = sequence
+                self._timestamp_ns = timestamp_ns
+                if self._history is not None:
+                    self._history.append(Recorded(timestamp_ns, command))
             except Exception as error:
                 self._why_stopped = f"{type(error).__name__}: {error} (at sequence {sequence})"
                 raise self._stopped_error() from error
@@ -98,10 +102,6 @@ class MatchingEngine:
                 # An interrupt between two halves of a change leaves the state as bad as a bug does.
                 self._why_stopped = f"{type(interruption).__name__} (at sequence {sequence})"
                 raise
-            self._sequence = sequence
-            self._timestamp_ns = timestamp_ns
-            if self._history is not None:
-                self._history.append(Recorded(timestamp_ns, command))
             return events
 
     def list_instrument(self, symbol: str, tick_size: str, lot_size: str) -> list[Event]:
