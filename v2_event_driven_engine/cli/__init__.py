@@ -1,0 +1,1 @@
+"""What ``main.py`` offers on the command line."""

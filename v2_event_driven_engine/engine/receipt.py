@@ -1,0 +1,71 @@
+"""What a producer holds while its request is on its way."""
+
+import threading
+from typing import Generic, TypeVar
+
+from ..errors import EngineError
+
+Answer = TypeVar("Answer")
+
+
+class Receipt(Generic[Answer]):
+    """A promise of an answer, kept once the command is durable and applied.
+
+    It is lighter than a ``Future``: a lock exists only where somebody really waits, and the writer
+    then wakes exactly those who wait for this receipt.
+
+    The hand-over between the writer (sets the answer, then looks for waiters) and a waiter
+    (enters itself, then looks for the answer) needs no lock of its own: whichever comes second
+    sees what the other did.
+    """
+
+    __slots__ = ("_waiters", "answer", "failure")
+
+    _entering = threading.Lock()
+    """Taken by those who wait, when they enter themselves; never by the writer."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.failure: EngineError | None = None
+        self._waiters: list[threading.Event] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether :meth:`result` would return, or raise, at once."""
+        return self.answer is not None or self.failure is not None
+
+    def result(self, timeout: float | None = None) -> Answer:
+        """Wait for the answer, at most ``timeout`` seconds (None: as long as it takes).
+
+        Raises:
+            TimeoutError: no answer yet. The command is still on its way: ask again later.
+            EngineClosed: the engine was closed before the command got a sequence.
+            EngineStopped: a failure stopped the engine; see there.
+        """
+        if not self.done:
+            self._wait(timeout)
+        if self.failure is not None:
+            raise self.failure
+        assert self.answer is not None
+        return self.answer
+
+    def _wait(self, timeout: float | None) -> None:
+        answered = threading.Event()
+        with Receipt._entering:
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(answered)
+        if not self.done and not answered.wait(timeout):
+            raise TimeoutError(f"no answer within {timeout} s; the command is still on its way")
+
+    def fail(self, failure: EngineError) -> None:
+        """Resolve the receipt with an error, if it has no answer yet."""
+        if self.answer is None:
+            self.failure = failure
+            self.wake()
+
+    def wake(self) -> None:
+        """Wake whoever waits. The writer calls it after it has set the answer or the failure."""
+        if self._waiters is not None:
+            for answered in self._waiters:
+                answered.set()

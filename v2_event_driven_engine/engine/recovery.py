@@ -1,0 +1,181 @@
+"""From the bytes on disk to the state they stand for.
+
+Recovery = newest good snapshot + the log behind it, applied by the same matcher that ran live. The
+log also has the events that the engine gave out; they are derived again and compared byte for byte,
+so a rulebook that changed, or a bug, is found before anything is answered.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from ..errors import LogDamaged, MatcherBug, ReplayDivergence, StoreError, UnsupportedFormat
+from . import snapshot
+from .audit_logger import AUDIT_LOG, last_audited_sequence
+from .events import AnyEvent
+from .matcher import Matcher
+from .storage import Storage
+from .wal_event_store import SEGMENT_BYTES, WalEventStore
+from .wal_format import decode_outcomes, encode_outcomes
+from .wal_reader import (
+    START,
+    LogReader,
+    Position,
+    StoredBatch,
+    TornTail,
+    segment_name,
+    segment_numbers,
+)
+
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class Recovered:
+    """A state, and how it was come by."""
+
+    matcher: Matcher
+    position: Position
+    """Behind the last batch: where a new segment continues."""
+    previous: int = 0
+    unrecorded: list[list[AnyEvent]] = field(default_factory=list)
+    """Events of the last commands, derived now, that the log does not have yet."""
+    closed: bool = False
+    """Whether the last engine shut down cleanly."""
+    torn: TornTail | None = None
+    commands_replayed: int = 0
+    snapshot_sequence: int = 0
+    warnings: list[str] = field(default_factory=list)
+    """What was passed over, in sentences."""
+
+
+def recover(
+    storage: Storage,
+    *,
+    until: int | None = None,
+    use_snapshots: bool = True,
+    progress: Progress | None = None,
+) -> Recovered:
+    """Rebuild the state that the directory stands for; with ``until``, as of that sequence.
+
+    Nothing is changed. ``progress`` is called with the sequence reached after each batch.
+    O(snapshot + commands behind it).
+
+    Raises:
+        LogDamaged, UnsupportedFormat, ReplayDivergence, MatcherBug: see ``errors.py``.
+    """
+    state = _starting_point(storage, until if use_snapshots else 0)
+    reader = LogReader(storage, state.position)
+    reader.previous = state.previous
+    for batch in reader:
+        _check_outcomes(batch, state.unrecorded)
+        _apply(batch, state, until)
+        if progress is not None:
+            progress(state.matcher.sequence)
+        if until is not None and state.matcher.sequence >= until:
+            break
+    state.position = reader.position
+    state.previous = reader.previous
+    state.closed = reader.closed
+    state.torn = reader.torn
+    return state
+
+
+def open_log(
+    storage: Storage, *, segment_bytes: int = SEGMENT_BYTES, progress: Progress | None = None
+) -> tuple[Recovered, WalEventStore]:
+    """Recover under the directory's lock and open a new segment for writing behind the end.
+
+    Raises:
+        Like :func:`recover`, and LogDamaged where the audit log knows of a later sequence.
+    """
+    numbers = segment_numbers(storage)
+    if numbers:  # what the last engine wrote but did not sync must be durable before it counts
+        last = storage.open(segment_name(numbers[-1]))
+        last.sync()
+        last.close()
+    storage.sync_directory()
+    state = recover(storage, progress=progress)
+    audited = last_audited_sequence(storage)
+    if audited > state.matcher.sequence:
+        raise LogDamaged(
+            segment_name(max(state.position.segment, 1)), state.position.offset,
+            state.position.next_sequence,
+            f"the log ends here but {AUDIT_LOG} knows of sequence {audited}",
+        )  # fmt: skip
+    store = WalEventStore(storage, state.position, state.previous, segment_bytes=segment_bytes)
+    return state, store
+
+
+def _starting_point(storage: Storage, until: int | None) -> Recovered:
+    """The newest snapshot at or before ``until`` that is good, or the very beginning."""
+    warnings = []
+    for name in snapshot.newest_first(storage):
+        if until is not None and int(name.rpartition(".")[2]) > until:
+            continue
+        try:
+            found = snapshot.read(storage, name)
+            matcher = snapshot.restore(found)
+        except StoreError as error:
+            warnings.append(f"{error}; an older one, or the whole log, is used instead")
+            continue
+        return Recovered(
+            matcher,
+            found.position,
+            previous=found.previous,
+            unrecorded=found.unrecorded,
+            snapshot_sequence=matcher.sequence,
+            warnings=warnings,
+        )
+    return Recovered(Matcher(), START, warnings=warnings)
+
+
+def _check_outcomes(batch: StoredBatch, derived: list[list[AnyEvent]]) -> None:
+    """Compare what the log says happened with what has just been derived, and forget both."""
+    if batch.body.outcomes_first != batch.header.first_sequence - len(derived):
+        raise LogDamaged(
+            batch.file, batch.offset, batch.body.outcomes_first, "recorded events are missing"
+        )
+    if bytes(batch.body.outcomes) != encode_outcomes(derived):
+        raise _divergence(batch, derived)
+    derived.clear()
+
+
+def _divergence(batch: StoredBatch, derived: list[list[AnyEvent]]) -> StoreError:
+    try:
+        recorded = decode_outcomes(batch.body.outcomes)
+    except msgspec.DecodeError as error:
+        return UnsupportedFormat(f"{batch.file}: byte {batch.offset}: unknown event ({error})")
+    sequence = batch.body.outcomes_first
+    for there, here in zip(recorded, derived, strict=False):
+        for index in range(max(len(there), len(here))):
+            left = there[index] if index < len(there) else "nothing"
+            right = here[index] if index < len(here) else "nothing"
+            if left != right:
+                return ReplayDivergence(sequence, index, str(left), str(right))
+        sequence += 1
+    return ReplayDivergence(
+        sequence, 0, f"{len(recorded)} commands' events", f"{len(derived)} commands' events"
+    )
+
+
+def _apply(batch: StoredBatch, state: Recovered, until: int | None) -> None:
+    matcher = state.matcher
+    apply = matcher.apply
+    timestamp_ns = batch.header.timestamp_ns
+    derived = state.unrecorded
+    sequence = batch.header.first_sequence
+    commands = batch.body.commands
+    if until is not None:
+        commands = commands[: until - sequence + 1]
+    try:
+        for sequence, command in enumerate(commands, sequence):  # noqa: B020  # counts on
+            derived.append(apply(sequence, timestamp_ns, command))
+    except Exception as error:
+        raise MatcherBug(
+            f"{batch.file}: byte {batch.offset}: sequence {sequence} ({command}) makes the matcher "
+            f"fail ({type(error).__name__}: {error}). The log is intact; open it with a version "
+            f"that is mended."
+        ) from error
+    state.commands_replayed += len(commands)

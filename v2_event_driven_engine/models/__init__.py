@@ -1,0 +1,1 @@
+"""The words of the trade: enumerations, the resting order, the order lifecycle."""
