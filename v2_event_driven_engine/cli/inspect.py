@@ -36,7 +36,7 @@ def status(storage: DirectoryStorage, progress: Progress) -> Report:
     return {
         **_state(state),
         "commands_since_snapshot": state.commands_replayed,
-        "closed_cleanly": state.closed,
+        "closed_cleanly": state.position.closed,
         "torn_tail": state.torn and state.torn._asdict(),
         "segments": len(numbers),
         "log_bytes": sum(storage.size(segment_name(number)) for number in numbers),
@@ -92,7 +92,7 @@ def replay(
 def take_snapshot(storage: DirectoryStorage, progress: Progress) -> Report:
     """Replay the log, beside a live engine if there is one, and write the state down."""
     state = recover(storage, progress=progress)
-    taken = snapshot.take(state.matcher, state.position, state.previous, state.unrecorded)
+    taken = snapshot.take(state.matcher, state.position, state.unrecorded)
     name = snapshot.write(storage, taken)
     return {**_state(state), "file": str(storage.path / name)}
 

@@ -178,7 +178,7 @@ class FlowFile:
                 self._raw: Any = io.FileIO(sys.stdin.fileno(), closefd=False)
             else:
                 path = Path(name)
-                self._raw = path.open("rb")  # close() closes it
+                self._raw = io.FileIO(path)  # close() closes it
                 self.size = path.stat().st_size
         except OSError as error:
             raise InputError(
@@ -207,7 +207,8 @@ class FlowFile:
 
     def position(self) -> int:
         """How many of :attr:`size` bytes have been read."""
-        return self._raw.tell()
+        position: int = self._raw.tell()
+        return position
 
     def close(self) -> None:
         """Close the file."""

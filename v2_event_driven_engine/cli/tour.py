@@ -208,5 +208,5 @@ def _life_of_an_order(data_dir: Path, console: Console) -> None:
             break
         if line.get("remaining_quantity") == 0:
             del lives[order_id]
-    longest = max(lives.values(), key=lambda life: len(life))
+    _, longest = max((len(life), life) for life in lives.values())
     console.print("\n".join(longest), soft_wrap=True)

@@ -97,7 +97,6 @@ class AuditLogger:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._position: Position = START
-        self._previous = 0
         self._auditor = Auditor()
         self._place = last_place(storage)
         self._skipping = self._place.sequence > 0
@@ -116,7 +115,6 @@ class AuditLogger:
         if not anything_behind(self._storage, self._position):
             return 0
         reader = LogReader(self._storage, self._position)
-        reader.previous = self._previous
         written = 0
         pending = bytearray()
         for batch in reader:
@@ -136,7 +134,6 @@ class AuditLogger:
                 self._write(pending)
         self._write(pending)
         self._position = reader.position
-        self._previous = reader.previous
         return written
 
     def _skip(self, line: AuditLine) -> None:

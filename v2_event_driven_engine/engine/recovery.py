@@ -38,11 +38,8 @@ class Recovered:
     matcher: Matcher
     position: Position
     """Behind the last batch: where a new segment continues."""
-    previous: int = 0
     unrecorded: list[list[AnyEvent]] = field(default_factory=list)
     """Events of the last commands, derived now, that the log does not have yet."""
-    closed: bool = False
-    """Whether the last engine shut down cleanly."""
     torn: TornTail | None = None
     commands_replayed: int = 0
     snapshot_sequence: int = 0
@@ -67,7 +64,6 @@ def recover(
     """
     state = _starting_point(storage, until if use_snapshots else 0)
     reader = LogReader(storage, state.position)
-    reader.previous = state.previous
     for batch in reader:
         _check_outcomes(batch, state.unrecorded)
         _apply(batch, state, until)
@@ -76,8 +72,6 @@ def recover(
         if until is not None and state.matcher.sequence >= until:
             break
     state.position = reader.position
-    state.previous = reader.previous
-    state.closed = reader.closed
     state.torn = reader.torn
     return state
 
@@ -104,7 +98,7 @@ def open_log(
             state.position.next_sequence,
             f"the log ends here but {AUDIT_LOG} knows of sequence {audited}",
         )  # fmt: skip
-    store = WalEventStore(storage, state.position, state.previous, segment_bytes=segment_bytes)
+    store = WalEventStore(storage, state.position, segment_bytes=segment_bytes)
     return state, store
 
 
@@ -123,7 +117,6 @@ def _starting_point(storage: Storage, until: int | None) -> Recovered:
         return Recovered(
             matcher,
             found.position,
-            previous=found.previous,
             unrecorded=found.unrecorded,
             snapshot_sequence=matcher.sequence,
             warnings=warnings,

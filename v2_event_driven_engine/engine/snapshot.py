@@ -60,7 +60,6 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     """
 
     position: Position
-    previous: int
     last_trade_id: int
     instruments: dict[str, tuple[str, str]]
     orders: list[RestingOrder]
@@ -145,9 +144,7 @@ def restore(snapshot: Snapshot) -> Matcher:
     return matcher
 
 
-def take(
-    matcher: Matcher, position: Position, previous: int, unrecorded: list[list[AnyEvent]]
-) -> Snapshot:
+def take(matcher: Matcher, position: Position, unrecorded: list[list[AnyEvent]]) -> Snapshot:
     """The state of ``matcher``, which has applied everything before ``position``. O(orders)."""
     orders = [
         RestingOrder(
@@ -162,6 +159,6 @@ def take(
         if isinstance(order, OrderStatus)
     }
     return Snapshot(
-        position, previous, matcher.last_trade_id, matcher.instruments, orders, terminal,
+        position, matcher.last_trade_id, matcher.instruments, orders, terminal,
         unrecorded, matcher.state_hash(),
     )  # fmt: skip

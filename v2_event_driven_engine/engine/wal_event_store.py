@@ -84,18 +84,17 @@ class WalEventStore:
         self,
         storage: Storage,
         position: Position,
-        previous: int,
         *,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        """Continue behind ``position``; ``previous`` is the link of the segment that ends there."""
+        """Continue behind ``position``."""
         self._storage = storage
         self._segment_bytes = segment_bytes
         self._buffer = bytearray()
         self._number = position.segment
         self._next_sequence = position.next_sequence
         self.durable_sequence = position.next_sequence - 1
-        self._file, self._size, self._header_crc, self._salt = self._open_segment(previous, 0)
+        self._file, self._size, self._header_crc, self._salt = self._open_segment(position.end, 0)
         self._offset = SEGMENT_HEADER.size
         self._link = self._header_crc
 

@@ -51,10 +51,20 @@ class Position(NamedTuple):
     """A place between two batches: all that is needed to go on reading, or writing, there."""
 
     segment: int
+    segment_crc: int
+    """The checksum of the segment's header."""
     offset: int
     link: int
+    """Of the batch before, or the segment's header."""
     next_sequence: int
     timestamp_ns: int
+    closed: bool
+    """Whether the batch before sealed the log at a clean shutdown."""
+
+    @property
+    def end(self) -> int:
+        """What the next segment says of the end of this one, if this is it."""
+        return self.segment_crc << 32 | self.link
 
 
 class TornTail(NamedTuple):
@@ -66,11 +76,13 @@ class TornTail(NamedTuple):
     sequence: int
 
 
-START = Position(segment=0, offset=0, link=0, next_sequence=1, timestamp_ns=0)
+START = Position(
+    segment=0, segment_crc=0, offset=0, link=0, next_sequence=1, timestamp_ns=0, closed=False
+)
 
 
 class LogReader:
-    """Iterate over it for the batches; then ``position``, ``closed`` and ``torn`` tell the end.
+    """Iterate over it for the batches; then ``position`` and ``torn`` tell the end.
 
     It changes nothing and may read while an engine is writing: what that has not finished writing
     looks like a torn tail. Memory: one segment.
@@ -79,11 +91,7 @@ class LogReader:
     def __init__(self, storage: Storage, start: Position = START) -> None:
         self.position = start
         """Behind the last batch that was given out."""
-        self.closed = False
-        """Whether the last batch sealed the log at a clean shutdown."""
         self.torn: TornTail | None = None
-        self.previous = 0
-        """What the next segment's header must carry as ``previous``."""
         self._storage = storage
         self._numbers = segment_numbers(storage)
 
@@ -108,8 +116,7 @@ class LogReader:
         successor = None if last else self._segment_header(number + 1).previous
         base = self.position.offset
         data = self._storage.read(name, base)
-        self.closed = False
-        while self._link_of_end(header) != successor:
+        while self.position.end != successor:
             at = self.position.offset - base
             batch_header = decode_batch_header(data, at, header.salt)
             if batch_header is None:
@@ -123,27 +130,28 @@ class LogReader:
                     raise damage
                 continue
             batch = self._batch(name, data, at, batch_header)
-            self.position = Position(
-                number, self.position.offset + batch_header.size, batch_header.link,
-                batch_header.last_sequence + 1, batch_header.timestamp_ns,
-            )  # fmt: skip
-            self.closed = batch.body.closed
+            self.position = self.position._replace(
+                offset=self.position.offset + batch_header.size,
+                link=batch_header.link,
+                next_sequence=batch_header.last_sequence + 1,
+                timestamp_ns=batch_header.timestamp_ns,
+                closed=batch.body.closed,
+            )
             yield batch
-        self.previous = self._link_of_end(header)
 
     def _enter(self, number: int) -> SegmentHeader:
         """Go from the end of one segment to the first batch of the next."""
-        self.position = self.position._replace(segment=number, offset=0)
         header = self._segment_header(number)
+        end = self.position.end
+        self.position = self.position._replace(
+            segment=number, segment_crc=header.crc, offset=0, link=header.crc, closed=False
+        )
         if header.base_sequence != self.position.next_sequence:
             raise self._damaged(f"the segment begins at sequence {header.base_sequence}")
-        if header.previous != self.previous:
+        if header.previous != end:
             raise self._damaged("the segment does not follow the one before it")
-        self.position = self.position._replace(offset=SEGMENT_HEADER.size, link=header.crc)
+        self.position = self.position._replace(offset=SEGMENT_HEADER.size)
         return header
-
-    def _link_of_end(self, header: SegmentHeader) -> int:
-        return header.crc << 32 | self.position.link
 
     def _segment_header(self, number: int) -> SegmentHeader:
         name = segment_name(number)
@@ -169,7 +177,7 @@ class LogReader:
             raise self._damaged("a batch vouches for itself")
         if header.timestamp_ns < position.timestamp_ns:
             raise self._damaged("time goes backwards")
-        if self.closed:
+        if position.closed:
             raise self._damaged("a batch follows the seal of a clean shutdown")
         try:
             body = decode_body(data, at, header)
@@ -186,7 +194,7 @@ class LogReader:
     def _end_of_log(self, rest: bytes, header: SegmentHeader) -> LogDamaged | None:
         """Judge what stands where the next batch of the last segment should be."""
         position = self.position
-        if not self.closed and position.offset + len(rest) < header.size:
+        if not position.closed and position.offset + len(rest) < header.size:
             return self._damaged(
                 f"the file was cut to {position.offset + len(rest)} of {header.size} bytes"
             )
