@@ -33,8 +33,10 @@ def show(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        cut = str(value[:_SHOWN_CHARACTERS])
-        return ascii(cut if len(cut) == len(value) else cut + "...")
+        # Cut before escaping to save the work and after it because an escape takes ten characters.
+        escaped = ascii(str(value[: _SHOWN_CHARACTERS + 1]))[1:-1]
+        cut = escaped[:_SHOWN_CHARACTERS]
+        return f"'{cut}'" if cut == escaped else f"'{cut}...'"
     if isinstance(value, int):
         # Turning a very long one into text is slow and even refused; nobody would read it either.
         return str(value) if value.bit_length() <= 64 else "an integer of more than 64 bits"
