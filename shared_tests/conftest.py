@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from .adapters import ENGINES
 from .engine import Engine
+from .programs import PROGRAMS, Program
 
-COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("quick", max_examples=40, deadline=None, print_blob=True)
 settings.register_profile("ci", max_examples=400, deadline=None, print_blob=True)
 settings.register_profile("thorough", max_examples=10_000, deadline=None, print_blob=True)
@@ -30,3 +30,11 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     engine = ENGINES[request.param](tmp_path)
     yield engine
     engine.close()
+
+
+@pytest.fixture(params=list(PROGRAMS))
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
+    """Each version's `main.py` in turn, with an empty directory to work in."""
+    directory = tmp_path / "work"
+    directory.mkdir()
+    return Program(request.param, PROGRAMS[request.param], directory)

@@ -8,7 +8,8 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Any, Self
 from .engine import Command, Event, encode
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = {"v1": ROOT / "v1_order_matching_engine", "v2": ROOT / "v2_event_driven_engine"}
 DEADLINE_SECONDS = 60.0
 """Far beyond what anything here takes: reaching it means that the program hangs."""
 
@@ -41,9 +43,12 @@ class Program:
             data_dir = []
         return [sys.executable, str(self.folder / "main.py"), *arguments, *data_dir]
 
-    def start(self, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-        """Start the program with pipes at its ends."""
-        return subprocess.Popen(
+    @contextmanager
+    def started(
+        self, *arguments: str, stdout: int = subprocess.PIPE
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Start the program with pipes at its ends; at the end of the block none is left open."""
+        process = subprocess.Popen(
             self.arguments(*arguments),
             stdin=subprocess.PIPE,
             stdout=stdout,
@@ -51,6 +56,16 @@ class Program:
             cwd=self.directory,
             env=self.full_environment(),
         )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                with suppress(OSError):  # what is still buffered has nobody to go to
+                    if pipe is not None:
+                        pipe.close()
 
     def run(self, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run the program to its end."""
@@ -79,7 +94,8 @@ class Dialogue:
     """A conversation with a running `stdio`, in which every answer is awaited, but not for ever."""
 
     def __init__(self, program: Program) -> None:
-        self.process = program.start("stdio")
+        self._resources = ExitStack()
+        self.process = self._resources.enter_context(program.started("stdio"))
         self._lines: queue.Queue[bytes] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -95,11 +111,8 @@ class Dialogue:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
         self._reader.join()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
+        self._resources.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
