@@ -196,7 +196,11 @@ class V2Engine(V2):
         return self.engine.state()[0]
 
     def check_invariants(self) -> None:
-        self.engine.ask(lambda matcher: [matcher.check_invariants()]).result(timeout=60)
+        def check(matcher: Matcher) -> bool:
+            matcher.check_invariants()
+            return True
+
+        assert self.engine.ask(check).result(timeout=60)
 
     def close(self) -> None:
         self.engine.close()
