@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ..engine.order_book import BookSide, DepthLevel, OrderBook
@@ -76,6 +76,7 @@ actions = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(side=st.sampled_from(list(Side)), actions=actions)
 def test_invariants_hold_after_anything_that_is_done(
     side: Side, actions: list[tuple[str, int, int]]
