@@ -194,7 +194,9 @@ def _run(options: argparse.Namespace, stop: GracefulStop) -> int:
             writer = None
             if options.events is not None:
                 writer = stack.enter_context(AnswerWriter(options.events, flow=reader))
-        after_chunk = _progress(stack, reader)
+        # A bar and events on one terminal would only write over each other.
+        quiet = options.events == STANDARD
+        after_chunk = (lambda: None) if quiet else _progress(stack, reader)
         started = time.perf_counter()
         try:
             dialogue.hold(reader, writer, stop, after_chunk)

@@ -24,7 +24,7 @@ from .utils.metrics import LatencySummary, per_second
 SYMBOL = "ACME"
 
 _THREADS = 4
-_COMMANDS_PER_THREAD = 20_000
+_COMMANDS_PER_THREAD = 50_000
 _SEED = 2012
 _MID_PRICE = 10_000  # ticks
 _IDS_PER_THREAD = 1_000_000_000
@@ -59,7 +59,7 @@ def make_flow(seed: int, participant: int, count: int) -> list[Command]:
             sent.append(next_id)
             flow.append(_new_order(choose, next_id, participant, is_taker=dice < 0.10))
             continue
-        order_id = sent.pop(choose.randrange(max(0, len(sent) - 50), len(sent)))
+        order_id = sent.pop(choose.randrange(len(sent)))
         if dice < 0.90:
             flow.append(CancelOrder(order_id, participant))
             continue
