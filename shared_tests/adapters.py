@@ -3,13 +3,14 @@
 Commands go in through the version's own NDJSON reader and events come out through its own writer,
 so that a wrong field name fails as surely as a wrong fill.
 
-V2 comes in three builds, from the rules alone to the whole machine:
+V2 comes in four builds, from the rules alone to the whole machine:
 
 | name | what runs |
 |---|---|
 | `v2-matcher` | the matcher, called directly: no queue, no thread, no log |
 | `v2-memory` | the engine with its queue and writer thread, and a log that is kept in memory |
 | `v2-disk` | the engine with its log on disk: every answer waits for a sync |
+| `v2-reopened` | the same, closed and recovered from its log after every few commands |
 """
 
 from __future__ import annotations
@@ -206,6 +207,25 @@ class V2Engine(V2):
         self.engine.close()
 
 
+class V2Reopened(V2Engine):
+    """V2 that is shut down and recovered from its log again and again: nobody may notice."""
+
+    def __init__(self, directory: Path, every: int) -> None:
+        super().__init__(_open_on_disk(directory))
+        self.directory = directory
+        self.every = every
+
+    def apply(self, command: Any) -> list[Any]:
+        if self.sequence % self.every == self.every - 1:
+            self.engine.close()
+            self.engine = _open_on_disk(self.directory)
+        return super().apply(command)
+
+
+def _open_on_disk(directory: Path) -> v2.EventDrivenMatchingEngine:
+    return v2.EventDrivenMatchingEngine.open(directory / "v2", audit=False)
+
+
 def _named(order: tuple[v2.OrderStatus | None, int]) -> tuple[str, int]:
     status, remaining = order
     return ("UNKNOWN" if status is None else status.name), remaining
@@ -216,20 +236,17 @@ def _shown(sides: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]])
     return {"bids": [[*level] for level in bids], "asks": [[*level] for level in asks]}
 
 
-def _open_on_disk(directory: Path) -> V2Engine:
-    return V2Engine(v2.EventDrivenMatchingEngine.open(directory / "v2", audit=False))
-
-
 ENGINES: dict[str, Callable[[Path], Engine]] = {
     "reference": lambda _directory: Reference(),
     "v1": lambda _directory: V1(),
     "v2-matcher": lambda _directory: V2Matcher(),
     "v2-memory": lambda _directory: V2Engine(v2.EventDrivenMatchingEngine.in_memory()),
-    "v2-disk": _open_on_disk,
+    "v2-disk": lambda directory: V2Engine(_open_on_disk(directory)),
+    "v2-reopened": lambda directory: V2Reopened(directory, every=5),
 }
 """Every engine under test; each is made with a directory that it may use."""
 
 IN_MEMORY = ["v1", "v2-matcher"]
-DURABLE = ["v2-disk"]
+DURABLE = ["v2-disk", "v2-reopened"]
 FAST: dict[str, Callable[[], Version]] = {"v1": V1, "v2-matcher": V2Matcher}
 """Those that take a whole trading day in seconds."""

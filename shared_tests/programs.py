@@ -67,12 +67,15 @@ class Program:
                     if pipe is not None:
                         pipe.close()
 
-    def run(self, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, *arguments: str, given: bytes = b"", stderr: int = subprocess.PIPE
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run the program to its end."""
         return subprocess.run(
             self.arguments(*arguments),
             input=given,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
             cwd=self.directory,
             env=self.full_environment(),
             timeout=DEADLINE_SECONDS,

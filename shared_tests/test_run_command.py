@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import re
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,29 @@ def test_a_clean_flow_ends_with_status_0_and_a_summary_for_people(
     assert finished.stdout.strip(), "a summary at the end"
     assert b"\x1b" not in finished.stdout + finished.stderr, "colours only on a terminal"
     assert b"\r" not in finished.stdout + finished.stderr, "a progress bar only on a terminal"
+
+
+def test_on_a_terminal_a_run_shows_a_progress_bar(program: Program, tmp_path: Path) -> None:
+    flow = tmp_path / "flow.ndjson"
+    flow.write_bytes(FLOW)
+    keyboard, screen = os.openpty()
+    seen: list[bytes] = []
+
+    def watch() -> None:
+        with suppress(OSError):  # the terminal is gone when the program is
+            while data := os.read(keyboard, 4096):
+                seen.append(data)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    at_a_terminal = Program(program.name, program.folder, program.directory, {"TERM": "xterm"})
+    finished = at_a_terminal.run("run", str(flow), "--json", stderr=screen)
+    os.close(screen)
+    watcher.join()
+    os.close(keyboard)
+    assert finished.returncode == 1
+    assert summary(finished.stdout)["state_hash"] == expected_summary()["state_hash"]
+    assert b"\x1b[" in b"".join(seen), "a bar moves the cursor"
 
 
 def test_an_empty_flow_is_a_flow(program: Program, tmp_path: Path) -> None:
