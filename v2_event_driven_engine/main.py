@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from .cli import inspect
-from .cli.stopping import StopSignals
-from .cli.stream import FlowFile, InputError, LineSplitter, Session, converse
+from .cli.stopping import Stopped, StopSignals
+from .cli.stream import EventsFile, FileProblem, FlowFile, LineSplitter, Session, converse
 from .cli.tour import tour, victim
 from .engine.audit_logger import last_audited_sequence
 from .engine.event_engine import EventDrivenMatchingEngine
@@ -123,16 +123,18 @@ def main(arguments: list[str]) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         return _dispatch(options)
-    except InputError as error:
+    except Stopped as stopped:
+        return SIGNALED + stopped.number
+    except KeyboardInterrupt:
+        return SIGNALED + signal.SIGINT
+    except FileProblem as error:
         return _complain(options, str(error), UNUSABLE_INPUT)
-    except (StoreError, EngineStopped) as error:
-        return _complain(options, str(error), UNUSABLE_DATA)
     except BrokenPipeError:
         # Whoever read us has gone. Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except KeyboardInterrupt:
-        return SIGNALED + signal.SIGINT
+    except (StoreError, EngineStopped, OSError) as error:
+        return _complain(options, str(error), UNUSABLE_DATA)
 
 
 def _complain(options: argparse.Namespace, message: str, status: int) -> int:
@@ -151,20 +153,23 @@ def _dispatch(options: argparse.Namespace) -> int:
             victim(options.data_dir)
             return OK
         case "run":
-            return _run(options)
+            with StopSignals() as stop:
+                return _run(options, stop)
         case "stdio":
-            return _stdio(options)
+            with StopSignals() as stop:
+                return _stdio(options, stop)
         case "audit" if not options.verify:
             return _audit(options)
         case _:
-            return _inspect(options)
+            with StopSignals() as stop:
+                return _inspect(options, stop)
 
 
 # -- run and stdio -------------------------------------------------------------------------------
 
 
-def _open_engine(options: argparse.Namespace) -> EventDrivenMatchingEngine:
-    with _bar("recovering", None) as advance:
+def _open_engine(options: argparse.Namespace, stop: StopSignals) -> EventDrivenMatchingEngine:
+    with _bar("recovering", None, stop) as advance:
         engine = EventDrivenMatchingEngine.open(
             options.data_dir, audit=not options.no_audit, progress=advance
         )
@@ -182,54 +187,49 @@ def _open_engine(options: argparse.Namespace) -> EventDrivenMatchingEngine:
     return engine
 
 
-def _stdio(options: argparse.Namespace) -> int:
+def _stdio(options: argparse.Namespace, stop: StopSignals) -> int:
     if sys.stdin is None or sys.stdout is None:
-        raise InputError("standard input and output: they must be open")
-    with StopSignals() as stop:
-        with _open_engine(options) as engine:
-            session = Session(engine, _write_all)
-            converse(session, stop, sys.stdin.fileno())
-        return _status(session, stop)
+        raise FileProblem("standard input and output: they must be open")
+    with _open_engine(options, stop) as engine:
+        session = Session(engine, _write_all)
+        converse(session, stop, sys.stdin.fileno())
+    return _status(session, stop)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, stop: StopSignals) -> int:
     flow = FlowFile(options.flow)
-    try:
-        output = None if options.events is None else options.events.open("wb")
-    except OSError as error:
-        raise InputError(f"{options.events}: {error.strerror}; name a file to write") from error
-    with StopSignals() as stop:
-        with _open_engine(options) as engine, _bar(flow.name, flow.size) as advance:
-            session = Session(engine, None if output is None else output.write)
-            splitter = LineSplitter()
-            started = time.perf_counter()
-            try:
-                for chunk in flow.chunks(stop):
-                    session.feed(splitter.feed(chunk))
-                    advance(flow.position())
-                session.feed(splitter.end() if stop.received is None else [])
-            finally:
-                session.settle()
-                seconds = time.perf_counter() - started
-                sequence, resting, state_hash = engine.state()
-                flow.close()
-                if output is not None:
-                    output.close()
-        summary = {
-            "ok": session.malformed == 0,
-            "sequence": sequence,
-            "commands": session.commands,
-            "events": session.events,
-            "trades": session.trades,
-            "resting_orders": resting,
-            "state_hash": state_hash,
-            "seconds": round(seconds, 6),
-            "commands_per_second": round(session.commands / seconds) if seconds else 0,
-            "malformed": session.malformed,
-            "data_dir": str(options.data_dir),
-        }
-        _report(options, summary)
-        return _status(session, stop)
+    events = None if options.events is None else EventsFile(options.events)
+    with _open_engine(options, stop) as engine, _bar(flow.name, flow.size) as advance:
+        session = Session(engine, None if events is None else events.write)
+        splitter = LineSplitter()
+        started = time.perf_counter()
+        try:
+            for chunk in flow.chunks(stop):
+                session.feed(splitter.feed(chunk))
+                advance(flow.position())
+            session.feed(splitter.end() if stop.received is None else [])
+        finally:  # an unreadable rest of the file does not take back what was submitted
+            session.settle()
+            flow.close()
+            if events is not None:
+                events.close()
+        seconds = time.perf_counter() - started
+        sequence, resting, state_hash = engine.state()
+    summary = {
+        "ok": session.malformed == 0,
+        "sequence": sequence,
+        "commands": session.commands,
+        "events": session.events,
+        "trades": session.trades,
+        "resting_orders": resting,
+        "state_hash": state_hash,
+        "seconds": round(seconds, 6),
+        "commands_per_second": round(session.commands / seconds) if seconds else 0,
+        "malformed": session.malformed,
+        "data_dir": str(options.data_dir),
+    }
+    _report(options, summary)
+    return _status(session, stop)
 
 
 def _status(session: Session, stop: StopSignals) -> int:
@@ -249,9 +249,9 @@ def _write_all(data: bytes) -> None:
 # -- Looking at a directory ----------------------------------------------------------------------
 
 
-def _inspect(options: argparse.Namespace) -> int:
+def _inspect(options: argparse.Namespace, stop: StopSignals) -> int:
     storage = inspect.open_for_reading(options.data_dir)
-    with _bar(options.command, None) as advance:
+    with _bar(options.command, None, stop) as advance:
         match options.command:
             case "status":
                 report = inspect.status(storage, advance)
@@ -261,7 +261,7 @@ def _inspect(options: argparse.Namespace) -> int:
                 report = inspect.take_snapshot(storage, advance)
             case "replay":
                 if options.until is not None and options.until < 0:
-                    raise InputError("--until: choose a sequence of 0 or more")
+                    raise FileProblem("--until: choose a sequence of 0 or more")
                 report, state = inspect.replay(storage, options.until, advance)
             case _:
                 report = {
@@ -280,6 +280,7 @@ def _audit(options: argparse.Namespace) -> int:
     if not options.json:
         for line in lines:
             print(inspect.sentence(line))
+        sys.stdout.flush()
         return OK
     report = inspect.replay(storage, last_audited_sequence(storage), lambda _: None)[0]
     _report(options, {**report, "lines": list(lines)})
@@ -297,18 +298,20 @@ def _print_books(matcher: Any) -> None:
 
 def _report(options: argparse.Namespace, report: dict[str, Any]) -> None:
     if options.json:
-        print(json.dumps(report))
+        print(json.dumps(report), flush=True)
         return
     width = max(map(len, report))
     for key, value in report.items():
         shown = f"{value:,}" if type(value) is int else value
-        print(f"{key.replace('_', ' '):<{width}}  {shown}")
+        print(f"{key.replace('_', ' '):<{width}}  {shown}", flush=True)
 
 
 class _bar:  # used like a function
     """A progress bar on a terminal, nothing elsewhere; gives the function that moves it."""
 
-    def __init__(self, label: str, total: int | None) -> None:
+    def __init__(self, label: str, total: int | None, stop: StopSignals | None = None) -> None:
+        """With ``stop``, moving the bar raises ``Stopped`` once a signal came."""
+        self._stop = stop
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
             TextColumn("{task.completed:,}"), TimeRemainingColumn(),
@@ -318,7 +321,12 @@ class _bar:  # used like a function
 
     def __enter__(self) -> Callable[[int], None]:
         self._bar.start()
-        return lambda completed: self._bar.update(self._task, completed=completed)
+        return self._advance
+
+    def _advance(self, completed: int) -> None:
+        if self._stop is not None:
+            self._stop.check()
+        self._bar.update(self._task, completed=completed)
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()

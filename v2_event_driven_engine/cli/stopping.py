@@ -9,10 +9,19 @@ from types import FrameType, TracebackType
 from typing import Self
 
 
+class Stopped(Exception):
+    """A signal came where there is nothing to finish first."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.number = number
+
+
 class StopSignals:
-    """While entered, SIGINT and SIGTERM set :attr:`received` instead of interrupting anything.
+    """While entered, the first SIGINT or SIGTERM sets :attr:`received` and interrupts nothing.
 
     A pipe is woken as well, so that :meth:`readable` can wait for input and for a signal at once.
+    A second signal does what it does to any program.
     """
 
     def __init__(self) -> None:
@@ -30,6 +39,13 @@ class StopSignals:
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
+        for stop, handler in self._old.items():
+            signal.signal(stop, handler)
+
+    def check(self) -> None:
+        """Raise :class:`Stopped` if a signal came."""
+        if self.received is not None:
+            raise Stopped(self.received)
 
     def __exit__(
         self,

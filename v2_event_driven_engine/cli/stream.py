@@ -12,6 +12,7 @@ import sys
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ IN_FLIGHT = 8192
 """Commands that may be on their way before the oldest answers are waited for."""
 
 
-class InputError(Exception):
-    """An input that cannot be opened or read; the message names it."""
+class FileProblem(Exception):
+    """An input or output that cannot be opened, read or written; the message names it."""
 
 
 class LineSplitter:
@@ -178,17 +179,17 @@ class FlowFile:
                 self._raw: Any = io.FileIO(sys.stdin.fileno(), closefd=False)
             else:
                 path = Path(name)
-                self._raw = io.FileIO(path)  # close() closes it
+                self._raw = io.FileIO(path)  # close() closes it  # close() closes it
                 self.size = path.stat().st_size
         except OSError as error:
-            raise InputError(
+            raise FileProblem(
                 f"{name}: {error.strerror}; name an NDJSON file, or - for standard input"
             ) from error
         self._is_pipe = name == "-"
         if name.endswith(".gz"):
             self._stream: Any = gzip.GzipFile(fileobj=self._raw)
         elif name.endswith(".xz"):
-            self._stream = lzma.LZMAFile(self._raw)
+            self._stream = lzma.LZMAFile(self._raw)  # noqa: SIM115  # close() closes it
         else:
             self._stream = self._raw
 
@@ -200,20 +201,48 @@ class FlowFile:
             try:
                 chunk = self._stream.read(CHUNK_BYTES)
             except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-                raise InputError(f"{self.name}: cannot be read: {error}") from error
+                raise FileProblem(f"{self.name}: cannot be read: {error}") from error
             if not chunk:
                 return
             yield chunk
 
     def position(self) -> int:
         """How many of :attr:`size` bytes have been read."""
-        position: int = self._raw.tell()
+        position: int = 0 if self._is_pipe else self._raw.tell()
         return position
 
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
         self._raw.close()
+
+
+class EventsFile:
+    """The file that ``run --events`` writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._naming():
+            self._file = path.open("wb")
+
+    def write(self, data: bytes) -> None:
+        """Write all of ``data``."""
+        with self._naming():
+            self._file.write(data)
+
+    def close(self) -> None:
+        """Write what is buffered and close the file."""
+        with self._naming():
+            self._file.close()
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FileProblem(
+                f"{self._path}: {error.strerror}; name a file that can be written"
+            ) from error
 
 
 def converse(session: Session, stop: StopSignals, descriptor: int) -> None:

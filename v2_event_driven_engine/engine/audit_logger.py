@@ -28,7 +28,7 @@ AUDIT_LOG = "audit.log"
 FIRST_CHAIN = "0" * 32
 CHAIN_FIELD = b',"chain":"'
 CHAIN_BYTES = len(CHAIN_FIELD) + 32 + len(b'"}\n')
-LONGEST_LINE = 64 * 1024
+TAIL_BYTES = 64 * 1024
 WRITE_BYTES = 1024 * 1024
 
 _encoder = msgspec.json.Encoder()
@@ -56,12 +56,15 @@ def seal(line: bytes, chain: str) -> tuple[bytes, str]:
 def last_place(storage: Storage) -> Place:
     """The last whole line of the trail. A torn line behind it does not count. O(1)."""
     size = storage.size(AUDIT_LOG)
-    tail_at = max(0, size - LONGEST_LINE)
-    tail = storage.read(AUDIT_LOG, tail_at) if size else b""
-    end = tail.rfind(b"\n") + 1
-    if end == 0:
+    tail_at, tail, line = size, b"", b""
+    while tail_at and not line:  # look further back until a whole line is in sight
+        tail_at = max(0, size - max(TAIL_BYTES, 2 * (size - tail_at)))
+        tail = storage.read(AUDIT_LOG, tail_at)
+        start = tail.rfind(b"\n", 0, tail.rfind(b"\n") if b"\n" in tail else 0) + 1
+        if start or tail_at == 0:
+            line = tail[start : tail.rfind(b"\n") + 1]
+    if not line:
         return NOWHERE
-    line = tail[tail.rfind(b"\n", 0, end - 1) + 1 : end]
     try:
         found = msgspec.json.decode(line, type=_Identity)
     except msgspec.DecodeError as error:
@@ -69,7 +72,9 @@ def last_place(storage: Storage) -> Place:
             f"{AUDIT_LOG}: the last line is not an audit line ({error}): move the file away, it is "
             f"rebuilt from the log"
         ) from None
-    return Place(found.sequence, found.index, found.liquidity, found.chain, tail_at + end)
+    return Place(
+        found.sequence, found.index, found.liquidity, found.chain, tail_at + tail.rfind(b"\n") + 1
+    )
 
 
 class _Identity(msgspec.Struct):

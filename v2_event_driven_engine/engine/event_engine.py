@@ -16,10 +16,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import EngineBusy, EngineClosed, EngineStopped
+from ..errors import DirectoryUnusable, EngineBusy, EngineClosed, EngineStopped
 from ..models.enums import OrderStatus
 from . import recovery
 from .audit_process import AuditProcess
@@ -79,20 +80,19 @@ class EventDrivenMatchingEngine:
         state: recovery.Recovered,
         store: EventStore,
         *,
+        instruments: Iterable[ListInstrument] = (),
         max_batch: int = 1024,
         queue_capacity: int = 65_536,
         clock: Callable[[], int] = time.time_ns,
-        release: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start the writer. :meth:`open` and :meth:`in_memory` are the usual ways to get here.
-
-        ``release`` is called once when the engine is closed, after the store.
-        """
+        """Start the writer. :meth:`open` and :meth:`in_memory` are the usual ways to get here."""
+        missing = [each for each in instruments if each.symbol not in state.matcher.instruments]
+        for each in missing:
+            validate(each)
         self.recovered = state
         self.event_log = EventLog()
         self._matcher = state.matcher
         self._store = store
-        self._release = release
         self._clock = clock
         self._max_batch = max_batch
         self._timestamp_ns = state.position.timestamp_ns
@@ -103,7 +103,8 @@ class EventDrivenMatchingEngine:
         self._work = threading.Event()
         self._closing = False
         self._finished = False
-        self._released = False
+        self._held = ExitStack()
+        """What to give back when the engine is closed."""
         self._closing_lock = threading.Lock()
         self.failure: EngineStopped | None = None
         """Why the engine stopped, if it did."""
@@ -111,6 +112,8 @@ class EventDrivenMatchingEngine:
             target=self._run, name="matching-engine-writer", daemon=True
         )
         self._writer.start()
+        for each in missing:
+            self._enqueue(each)
 
     @classmethod
     def open(
@@ -135,26 +138,24 @@ class EventDrivenMatchingEngine:
                 nothing was changed.
         """
         storage = DirectoryStorage(data_dir, create=True)
-        storage.lock()
-        try:
-            state, store = recovery.open_log(
-                storage, segment_bytes=segment_bytes, progress=progress
-            )
-            follower = AuditProcess(storage.path) if audit else None
-        except BaseException:
-            storage.unlock()
-            raise
-
-        def release() -> None:
-            if follower is not None:
-                follower.finish()
-            storage.unlock()
-
-        engine = cls(
-            state, store, max_batch=max_batch, queue_capacity=queue_capacity, clock=clock,
-            release=release,
-        )  # fmt: skip
-        return engine._listing(instruments)
+        with ExitStack() as held:
+            storage.lock()
+            held.callback(storage.unlock)
+            try:
+                state, store = recovery.open_log(
+                    storage, segment_bytes=segment_bytes, progress=progress
+                )
+                held.callback(store.close)
+                if audit:
+                    held.callback(AuditProcess(storage.path).finish)
+            except OSError as error:
+                raise DirectoryUnusable(f"{storage.path}: {error}") from error
+            engine = cls(
+                state, store, instruments=instruments, max_batch=max_batch,
+                queue_capacity=queue_capacity, clock=clock,
+            )  # fmt: skip
+            engine._held = held.pop_all()
+        return engine
 
     @classmethod
     def in_memory(
@@ -167,21 +168,10 @@ class EventDrivenMatchingEngine:
     ) -> Self:
         """An engine that forgets everything when it is closed: no log, the same rules."""
         state = recovery.Recovered(Matcher(), START)
-        engine = cls(
-            state,
-            MemoryEventStore(),
-            max_batch=max_batch,
-            queue_capacity=queue_capacity,
-            clock=clock,
-        )
-        return engine._listing(instruments)
-
-    def _listing(self, instruments: Iterable[ListInstrument]) -> Self:
-        known = self._ask(lambda matcher: dict(matcher.instruments))
-        for instrument in instruments:
-            if instrument.symbol not in known:
-                self.submit(instrument)
-        return self
+        return cls(
+            state, MemoryEventStore(), instruments=instruments, max_batch=max_batch,
+            queue_capacity=queue_capacity, clock=clock,
+        )  # fmt: skip
 
     # -- Producers: any thread ----------------------------------------------------------------
 
@@ -311,12 +301,12 @@ class EventDrivenMatchingEngine:
     def _process(self, batch: list[Request]) -> None:
         """Log, sync, apply, publish, answer: one batch. The measured hot loop."""
         commands = [request for request, _ in batch if not callable(request)]
-        unrecorded = self._unrecorded
         if commands:
             self._timestamp_ns = max(self._timestamp_ns, self._clock())
-            self._store.append(self._timestamp_ns, commands, unrecorded)
-            self._unrecorded = unrecorded = []
+            self._store.append(self._timestamp_ns, commands, self._unrecorded)
+            self._unrecorded = []
         timestamp_ns = self._timestamp_ns
+        unrecorded = self._unrecorded
         matcher = self._matcher
         apply = matcher.apply
         sequence = matcher.sequence
@@ -329,7 +319,8 @@ class EventDrivenMatchingEngine:
                 events = apply(sequence, timestamp_ns, request)
                 unrecorded.append(events)
                 answers.append(events)
-        self.event_log.publish(unrecorded)
+        if commands:
+            self.event_log.publish(unrecorded)
         for (_, receipt), answer in zip(batch, answers, strict=True):
             receipt.answer = answer
             receipt.wake()
@@ -355,10 +346,7 @@ class EventDrivenMatchingEngine:
             self._closing = True
             self._work.set()
             self._writer.join()
-            if not self._released:
-                self._released = True
-                self._store.close()
-                self._release()
+            self._held.close()
         if self.failure is not None:
             raise self.failure
 

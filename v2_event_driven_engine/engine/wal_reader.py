@@ -97,15 +97,15 @@ class LogReader:
 
     def __iter__(self) -> Iterator[StoredBatch]:
         numbers = [number for number in self._numbers if number >= self.position.segment]
-        expected = self.position.segment or 1
         if not numbers and self.position.segment:
             raise self._damaged("the segment is missing")
-        for number in numbers:
+        for expected, number in enumerate(numbers, self.position.segment or 1):
             if number != expected:
-                self.position = self.position._replace(segment=expected, offset=0)
-                raise self._damaged("the segment is missing")
+                raise LogDamaged(
+                    segment_name(expected), 0, self.position.next_sequence, "the segment is missing"
+                )
+        for number in numbers:
             yield from self._segment(number, last=number == numbers[-1])
-            expected += 1
 
     def _segment(self, number: int, *, last: bool) -> Iterator[StoredBatch]:
         name = segment_name(number)
@@ -113,6 +113,10 @@ class LogReader:
             header = self._enter(number)
         else:
             header = self._segment_header(number)
+            if header.crc != self.position.segment_crc:
+                raise self._damaged("this is not the segment that the snapshot was made from")
+            if self._storage.size(name) < self.position.offset:
+                raise self._damaged("the file ends before this place, where a snapshot was made")
         successor = None if last else self._segment_header(number + 1).previous
         base = self.position.offset
         data = self._storage.read(name, base)

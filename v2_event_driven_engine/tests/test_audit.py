@@ -1,0 +1,130 @@
+"""The audit trail: complete, each event exactly once, readable, and its edits are evident."""
+
+from pathlib import Path
+
+import pytest
+
+from v2_event_driven_engine import EventDrivenMatchingEngine
+from v2_event_driven_engine.cli.inspect import sentence
+from v2_event_driven_engine.engine.audit_logger import (
+    AUDIT_LOG,
+    AuditLogger,
+    last_audited_sequence,
+    read_lines,
+    verify_chain,
+)
+from v2_event_driven_engine.engine.events import AnyEvent
+from v2_event_driven_engine.engine.storage import DirectoryStorage
+from v2_event_driven_engine.engine.trade import TradeExecuted
+from v2_event_driven_engine.engine.wal_reader import segment_name
+from v2_event_driven_engine.errors import LogDamaged
+
+from .flow import commands
+from .memory_storage import MemoryStorage
+from .test_log import run_engine
+
+
+def write_trail(data_dir: Path) -> bytes:
+    """Complete the trail as the process beside an engine does, and return it."""
+    logger = AuditLogger(DirectoryStorage(data_dir))
+    logger.catch_up()
+    logger.close()
+    return (data_dir / AUDIT_LOG).read_bytes()
+
+
+def expected_lines(answered: list[list[AnyEvent]]) -> list[tuple[int, int, str]]:
+    """Which lines there must be: one an event, two a trade."""
+    return [
+        (event.sequence, event.index, liquidity)
+        for events in answered
+        for event in events
+        for liquidity in (["TAKER", "MAKER"] if isinstance(event, TradeExecuted) else [""])
+    ]
+
+
+def lines_there(data_dir: Path) -> list[tuple[int, int, str]]:
+    return [
+        (line["sequence"], line["index"], line.get("liquidity", ""))
+        for line in read_lines(data_dir / AUDIT_LOG)
+    ]
+
+
+def test_every_event_has_its_lines_exactly_once(tmp_path: Path) -> None:
+    answered = run_engine(tmp_path, 400)
+    write_trail(tmp_path)
+    assert lines_there(tmp_path) == expected_lines(answered)
+    assert verify_chain(tmp_path / AUDIT_LOG) == (len(expected_lines(answered)), None)
+
+
+def test_a_trail_torn_anywhere_is_completed_to_the_same_bytes(tmp_path: Path) -> None:
+    run_engine(tmp_path, 30)
+    whole = write_trail(tmp_path)
+    storage = MemoryStorage.copy_of(tmp_path)
+    for size in range(len(whole)):
+        storage.files[AUDIT_LOG] = bytearray(whole[:size])
+        AuditLogger(storage).catch_up()
+        assert storage.files[AUDIT_LOG] == whole
+
+
+def test_a_lost_trail_is_rebuilt_to_the_same_bytes(tmp_path: Path) -> None:
+    run_engine(tmp_path, 100)
+    whole = write_trail(tmp_path)
+    (tmp_path / AUDIT_LOG).unlink()
+    assert write_trail(tmp_path) == whole
+
+
+def test_the_process_beside_the_engine_completes_the_trail_by_the_time_it_is_closed(
+    tmp_path: Path,
+) -> None:
+    with EventDrivenMatchingEngine.open(tmp_path) as engine:
+        answered = [engine.submit(command).result(30.0) for command in commands(200, 1)]
+    assert lines_there(tmp_path) == expected_lines(answered)
+    with EventDrivenMatchingEngine.open(tmp_path) as engine:
+        answered.append(engine.cancel(1, 1).result(30.0))
+    assert lines_there(tmp_path) == expected_lines(answered)
+
+
+def test_a_trail_that_knows_more_than_the_log_means_that_the_log_lost_something(
+    tmp_path: Path,
+) -> None:
+    run_engine(tmp_path, 60)
+    write_trail(tmp_path)
+    (tmp_path / segment_name(1)).unlink()
+    with pytest.raises(LogDamaged, match=r"audit\.log knows of sequence 60"):
+        EventDrivenMatchingEngine.open(tmp_path, audit=False)
+
+
+def test_any_edit_of_the_trail_is_found_at_its_line(tmp_path: Path) -> None:
+    run_engine(tmp_path, 20)
+    lines = write_trail(tmp_path).splitlines(keepends=True)
+    path = tmp_path / AUDIT_LOG
+    edits = {
+        "edited": [*lines[:4], lines[4].replace(b'"price":', b'"price":1'), *lines[5:]],
+        "deleted": [*lines[:4], *lines[5:]],
+        "inserted": [*lines[:4], lines[2], *lines[4:]],
+        "reordered": [*lines[:4], lines[5], lines[4], *lines[6:]],
+    }
+    for name, edited in edits.items():
+        path.write_bytes(b"".join(edited))
+        good, broken = verify_chain(path)
+        assert broken is not None, name
+        assert (good, broken.line) == (4, 5), name
+
+
+def test_the_last_audited_sequence_is_found_behind_lines_of_any_length(tmp_path: Path) -> None:
+    from v2_event_driven_engine import ListInstrument  # noqa: PLC0415
+
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        for symbol in ("A", "B"):
+            engine.submit(ListInstrument(symbol, "0." + "0" * 200_000 + "1", "1")).result(30.0)
+    write_trail(tmp_path)
+    assert last_audited_sequence(DirectoryStorage(tmp_path)) == 2
+
+
+def test_the_life_of_an_order_reads_as_sentences(tmp_path: Path) -> None:
+    run_engine(tmp_path, 300)
+    write_trail(tmp_path)
+    told = [sentence(line) for line in read_lines(tmp_path / AUDIT_LOG)]
+    for word in ("listed, tick", "accepted:", "bought", "sold", "as taker", "as maker", "canceled",
+                 "refused:", "reduced;", "replaced:", "expired", "rejected:"):  # fmt: skip
+        assert any(word in line for line in told), word
