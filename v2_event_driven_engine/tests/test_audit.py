@@ -99,7 +99,7 @@ def test_any_edit_of_the_trail_is_found_at_its_line(tmp_path: Path) -> None:
     lines = write_trail(tmp_path).splitlines(keepends=True)
     path = tmp_path / AUDIT_LOG
     edits = {
-        "edited": [*lines[:4], lines[4].replace(b'"price":', b'"price":1'), *lines[5:]],
+        "edited": [*lines[:4], lines[4].replace(b'"sequence":', b'"sequence":1'), *lines[5:]],
         "deleted": [*lines[:4], *lines[5:]],
         "inserted": [*lines[:4], lines[2], *lines[4:]],
         "reordered": [*lines[:4], lines[5], lines[4], *lines[6:]],
