@@ -1,0 +1,76 @@
+"""Every check of the project, each in a virtual environment of its own.
+
+nox                 the quick set: tests, lint, types, docs
+nox -s tests        the tests, on every interpreter from PYTHONS that this machine has
+nox -s tests-3.12 -- -k matcher
+nox -s bench        throughput, measured on this machine
+nox -s demo         both tours
+nox -l              the whole list
+
+What a session installs is written in pyproject.toml, and nowhere else.
+"""
+
+import sys
+
+import nox
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+DEPENDENCIES = PROJECT["project"]["dependencies"]
+# The running interpreter is one of them, so that a newer Python alone still runs the tests.
+PYTHONS = sorted(
+    {"3.11", "3.12", "3.13", f"{sys.version_info.major}.{sys.version_info.minor}"},
+    key=lambda version: [int(part) for part in version.split(".")],
+)
+
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+nox.options.error_on_missing_interpreters = False
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install what the project needs to run, and the named dependency groups."""
+    session.install(*DEPENDENCIES, *nox.project.dependency_groups(PROJECT, *groups))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests; what stands behind -- goes to pytest."""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format. `nox -s lint -- --fix` mends what can be mended."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    fix = "--fix" in session.posargs
+    session.run("ruff", "check", ".", *(["--fix"] if fix else []))
+    session.run("ruff", "format", ".", *([] if fix else ["--check"]))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of every package, strictly."""
+    install(session, "types")
+    session.run("mypy", "--strict", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/. A broken link is an error."""
+    session.install(*nox.project.dependency_groups(PROJECT, "docs"))
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure throughput; what stands behind -- goes to the script."""
+    install(session)
+    session.run("python", "-m", "benchmarks.throughput", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Give both tours."""
+    install(session)
+    session.run("python", "v1_order_matching_engine/main.py")
+    session.run("python", "v2_event_driven_engine/main.py")
