@@ -147,7 +147,7 @@ def _complain(options: argparse.Namespace, message: str, status: int) -> int:
 def _dispatch(options: argparse.Namespace) -> int:
     match options.command:
         case None:
-            tour(Path(__file__).resolve(), Console(highlight=False))
+            tour(Path(__file__).resolve(), _TourConsole(highlight=False))
             return OK
         case "tour-victim":
             victim(options.data_dir)
@@ -304,6 +304,13 @@ def _report(options: argparse.Namespace, report: dict[str, Any]) -> None:
     for key, value in report.items():
         shown = f"{value:,}" if type(value) is int else value
         print(f"{key.replace('_', ' '):<{width}}  {shown}", flush=True)
+
+
+class _TourConsole(Console):
+    """A console that treats a closed pipe like the rest of this program: see :func:`main`."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 class _bar:  # used like a function

@@ -36,14 +36,13 @@ from .events import (
 )
 from .matcher import Matcher
 from .receipt import Receipt
+from .sequencer import Question, Request, Sequencer
 from .storage import DirectoryStorage
 from .validation import validate
 from .wal_event_store import SEGMENT_BYTES, EventStore, MemoryEventStore
 from .wal_reader import START
 
-Question = Callable[[Matcher], Any]
 Row = tuple[int, int, int]
-Request = tuple[Command | Question, Receipt[Any]]
 
 
 class EventDrivenMatchingEngine:
@@ -91,13 +90,9 @@ class EventDrivenMatchingEngine:
             validate(each)
         self.recovered = state
         self.event_log = EventLog()
-        self._matcher = state.matcher
-        self._store = store
-        self._clock = clock
+        self._sequencer = Sequencer(state, store, self.event_log, clock)
         self._max_batch = max_batch
-        self._timestamp_ns = state.position.timestamp_ns
-        self._unrecorded = state.unrecorded
-        self._queue: deque[Request] = deque()
+        self._queue: deque[tuple[Request, Receipt[Any]]] = deque()
         self._permits = deque([None] * queue_capacity)
         self._asleep = False
         self._work = threading.Event()
@@ -205,7 +200,7 @@ class EventDrivenMatchingEngine:
         """Submit a :class:`MassCancel`; None is every symbol."""
         return self.submit(MassCancel(participant, symbol))
 
-    def ask(self, question: Callable[[Matcher], Any]) -> Receipt[Any]:
+    def ask(self, question: Question) -> Receipt[Any]:
         """Let the writer put ``question`` to the matcher, after all that was submitted before.
 
         A question takes a place in the queue but no sequence. It must not change anything, and must
@@ -234,7 +229,7 @@ class EventDrivenMatchingEngine:
     def _ask(self, question: Question) -> Any:
         return self._enqueue(question).result()
 
-    def _enqueue(self, request: Command | Question) -> Receipt[Any]:
+    def _enqueue(self, request: Request) -> Receipt[Any]:
         if self._closing:
             raise self.failure or EngineClosed("the engine is closed")
         try:
@@ -258,18 +253,25 @@ class EventDrivenMatchingEngine:
     # -- The writer thread --------------------------------------------------------------------
 
     def _run(self) -> None:
-        batch: list[Request] = []
+        """The writer thread, from start to end."""
+        receipts: list[Receipt[Any]] = []
         try:
-            while batch := self._next_batch():
-                self._process(batch)
-            self._store.seal(self._timestamp_ns, self._unrecorded)
-        except BaseException as error:  # whatever it was, nothing may be answered now
+            while True:
+                requests, receipts = self._next_batch()
+                if not requests:
+                    break
+                answers = self._sequencer.process(requests)
+                for receipt, answer in zip(receipts, answers, strict=True):
+                    receipt.answer = answer
+                    receipt.wake()
+            self._sequencer.seal()
+        except BaseException as error:  # whatever it is, nothing may be answered now
             self.failure = EngineStopped(
-                f"the engine stopped behind sequence {self._matcher.sequence}: "
+                f"the engine stopped behind sequence {self._sequencer.matcher.sequence}: "
                 f"{type(error).__name__}: {error}"
             )
             self.failure.__cause__ = error
-            for _, receipt in batch:
+            for receipt in receipts:
                 receipt.fail(self.failure)
         self._closing = True
         # A producer that saw the engine open may enqueue even now. It then finds the writer asleep,
@@ -278,17 +280,15 @@ class EventDrivenMatchingEngine:
         self._asleep = True
         self._refuse_leftovers()
 
-    def _next_batch(self) -> list[Request]:
+    def _next_batch(self) -> tuple[list[Request], list[Receipt[Any]]]:
         """All that is queued, up to ``max_batch``; sleeps while there is nothing; [] at the end."""
         queue = self._queue
         while not queue:
-            if self._unrecorded:
-                self._store.append_outcomes(self._timestamp_ns, self._unrecorded)
-                self._unrecorded = []
+            self._sequencer.idle()
             self._asleep = True
             if not queue:  # looked at again: a producer that came in between saw us awake
                 if self._closing:
-                    return []
+                    return [], []
                 self._work.wait()
             self._asleep = False
             self._work.clear()
@@ -296,34 +296,7 @@ class EventDrivenMatchingEngine:
         popleft = queue.popleft
         batch = [popleft() for _ in range(size)]
         self._permits.extend([None] * size)
-        return batch
-
-    def _process(self, batch: list[Request]) -> None:
-        """Log, sync, apply, publish, answer: one batch. The measured hot loop."""
-        commands = [request for request, _ in batch if not callable(request)]
-        if commands:
-            self._timestamp_ns = max(self._timestamp_ns, self._clock())
-            self._store.append(self._timestamp_ns, commands, self._unrecorded)
-            self._unrecorded = []
-        timestamp_ns = self._timestamp_ns
-        unrecorded = self._unrecorded
-        matcher = self._matcher
-        apply = matcher.apply
-        sequence = matcher.sequence
-        answers: list[Any] = []
-        for request, _ in batch:
-            if callable(request):
-                answers.append(request(matcher))
-            else:
-                sequence += 1
-                events = apply(sequence, timestamp_ns, request)
-                unrecorded.append(events)
-                answers.append(events)
-        if commands:
-            self.event_log.publish(unrecorded)
-        for (_, receipt), answer in zip(batch, answers, strict=True):
-            receipt.answer = answer
-            receipt.wake()
+        return [request for request, _ in batch], [receipt for _, receipt in batch]
 
     # -- The end ------------------------------------------------------------------------------
     def _refuse_leftovers(self) -> None:

@@ -39,8 +39,10 @@ def commands(count: int, seed: int) -> Iterator[Command]:
         elif roll < 0.26:
             yield MassCancel(participant, SYMBOL)
         else:
+            if choose.random() < 0.03:  # an id that was used before
+                order_id = known  # noqa: PLW2901
             yield NewOrder(
-                known if choose.random() < 0.03 else order_id, participant, SYMBOL, choose.choice(list(Side)), OrderType.LIMIT,
+                order_id, participant, SYMBOL, choose.choice(list(Side)), OrderType.LIMIT,
                 choose.randrange(95, 106), choose.randrange(1, 9),
                 choose.choice([TimeInForce.GTC] * 6 + [TimeInForce.IOC, TimeInForce.FOK]),
                 False, choose.choice(list(SelfTradePrevention)),
