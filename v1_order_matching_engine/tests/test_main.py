@@ -18,6 +18,13 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 60
 
+# Without what would change how output is buffered, coloured or wrapped.
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("PYTHON", "FORCE_COLOR", "COLUMNS"))
+}
+
 FLOW = b"""\
 {"command":"list_instrument","symbol":"ACME","tick_size":"0.01","lot_size":"1"}
 {"command":"new","order_id":1,"participant":7,"symbol":"ACME","side":"SELL","type":"LIMIT",\
@@ -51,6 +58,7 @@ def run(
         input=stdin,
         capture_output=True,
         timeout=TIMEOUT_SECONDS,
+        env=ENVIRONMENT,
         cwd=cwd,
         check=False,
     )
@@ -64,6 +72,7 @@ def started(*arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
+        env=ENVIRONMENT,
     )
     try:
         yield process
@@ -314,6 +323,7 @@ def test_a_full_disk_is_reported(arguments: list[str]) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=TIMEOUT_SECONDS,
+            env=ENVIRONMENT,
             check=False,
         )
     assert done.returncode == 2
@@ -371,6 +381,7 @@ def test_a_closed_pipe_ends_everything_quietly(arguments: list[str]) -> None:
             stdout=write_end,
             stderr=subprocess.PIPE,
             timeout=TIMEOUT_SECONDS,
+            env=ENVIRONMENT,
             check=False,
         )
     finally:
@@ -385,6 +396,7 @@ def test_standard_streams_that_are_not_there_are_named(closing: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=TIMEOUT_SECONDS,
+        env=ENVIRONMENT,
         check=False,
     )
     assert done.returncode == 2
@@ -414,6 +426,7 @@ def test_a_copied_and_renamed_folder_works_from_anywhere(tmp_path: Path, name: s
             input=FLOW,
             capture_output=True,
             timeout=TIMEOUT_SECONDS,
+            env=ENVIRONMENT,
             cwd=cwd,
             check=False,
         )
@@ -424,7 +437,11 @@ def test_a_copied_and_renamed_folder_works_from_anywhere(tmp_path: Path, name: s
 def test_a_folder_that_cannot_be_imported_says_so_in_one_line(tmp_path: Path) -> None:
     main = copied(tmp_path / "engine-1.0")
     done = subprocess.run(
-        [sys.executable, str(main)], capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+        [sys.executable, str(main)],
+        capture_output=True,
+        timeout=TIMEOUT_SECONDS,
+        env=ENVIRONMENT,
+        check=False,
     )
     assert done.returncode != 0
     assert re.fullmatch(rb".*engine-1\.0: .*rename.*\n", done.stderr)
