@@ -16,7 +16,7 @@ from .audit_logger import AUDIT_LOG, last_audited_sequence
 from .events import AnyEvent
 from .matcher import Matcher
 from .storage import Storage
-from .wal_event_store import SEGMENT_BYTES, WalEventStore
+from .wal_event_store import SEGMENT_BYTES, UNFINISHED_SEGMENT, WalEventStore
 from .wal_format import decode_outcomes, encode_outcomes
 from .wal_reader import (
     START,
@@ -25,7 +25,6 @@ from .wal_reader import (
     StoredBatch,
     TornTail,
     segment_name,
-    segment_numbers,
 )
 
 Progress = Callable[[int], None]
@@ -84,12 +83,6 @@ def open_log(
     Raises:
         Like :func:`recover`, and LogDamaged where the audit log knows of a later sequence.
     """
-    numbers = segment_numbers(storage)
-    if numbers:  # what the last engine wrote but did not sync must be durable before it counts
-        last = storage.open(segment_name(numbers[-1]))
-        last.sync()
-        last.close()
-    storage.sync_directory()
     state = recover(storage, progress=progress)
     audited = last_audited_sequence(storage)
     if audited > state.matcher.sequence:
@@ -98,8 +91,36 @@ def open_log(
             state.position.next_sequence,
             f"the log ends here but {AUDIT_LOG} knows of sequence {audited}",
         )  # fmt: skip
+    if state.position.segment:
+        _rewrite_last_segment(storage, state)
     store = WalEventStore(storage, state.position, segment_bytes=segment_bytes)
     return state, store
+
+
+def _rewrite_last_segment(storage: Storage, state: Recovered) -> None:
+    """Make durable what has just been read, and set a torn tail aside.
+
+    What a read shows may come from memory only: written and never synced when the engine was
+    killed, or left there by a sync that failed, after which a second sync of the same file may
+    report success and do nothing. So the segment is written anew, to a new file, and takes the
+    old one's name.
+    """
+    position = state.position
+    name = segment_name(position.segment)
+    data = storage.read(name)
+    if state.torn is not None:
+        aside = storage.create(f"{name}.torn")
+        aside.write_at(0, data[position.offset : position.offset + state.torn.length])
+        aside.close()
+    whole = data[: position.offset]
+    if not position.closed:
+        whole = whole.ljust(len(data), b"\0")
+    file = storage.create(UNFINISHED_SEGMENT)
+    file.write_at(0, whole)
+    file.sync()
+    file.close()
+    storage.rename(UNFINISHED_SEGMENT, name)
+    storage.sync_directory()
 
 
 def _starting_point(storage: Storage, until: int | None) -> Recovered:

@@ -3,7 +3,7 @@
 A log is a row of segments ``events.wal.000001``, ``events.wal.000002`` …; a segment is a header
 and a row of batches, zero-filled to its full size before use::
 
-    segment header, 64 bytes, little-endian
+    segment header, 512 bytes, little-endian
        0  magic             8   b"OMEWAL\\r\\n"
        8  format version    u16
       10  rulebook version  u16
@@ -12,10 +12,10 @@ and a row of batches, zero-filled to its full size before use::
       24  base sequence     u64   of the first command that can be in here
       32  previous          u64   crc of the previous segment's header << 32 | its last batch's link
       40  segment size      u64   of the file before its first use and until it is sealed
-      48  reserved          12    zero
-      60  crc32c            u32   of bytes 0..59
+      48  reserved         460    zero
+     508  crc32c            u32   of bytes 0..507
 
-    batch header, 48 bytes; every batch starts at a multiple of 8
+    batch header, 48 bytes; every batch starts at a multiple of 512
        0  magic             u32   BATCH_MAGIC ^ salt, the salt being the generation's low 32 bits
        4  body length       u32   without padding
        8  first sequence    u64   of its first command (the next one due where it has none)
@@ -26,7 +26,7 @@ and a row of batches, zero-filled to its full size before use::
       40  header crc        u32   crc32c of bytes 0..39, seeded with the salt
       44  link              u32   crc32c of the body and its padding, seeded with the header crc
 
-    batch body: MessagePack of Body, zero-padded to a multiple of 8
+    batch body: MessagePack of Body, then zeros to the next multiple of 512
 
 Why so. Each batch has a checksum of its own, so that after a damaged one the later ones can still
 be told good from bad: that is how damage in the middle and a torn end are told apart. The header
@@ -35,7 +35,9 @@ sequence expose a batch that is missing, doubled or swapped; ``previous`` does s
 and tells where the segment before ends: what stands behind that place was torn by a crash and
 never counted. A segment that is neither sealed nor followed by another must have its full
 ``segment size``, so a shortened one is found too. ``durable sequence`` lets a later batch vouch
-for earlier ones. One timestamp serves a batch, because a batch is what the sequencer takes in at
+for earlier ones. Header and batches fill whole 512-byte sectors, so that an append
+never touches a sector with acknowledged data in it: a sector torn by a power failure was nobody's
+yet. One timestamp serves a batch, because a batch is what the sequencer takes in at
 one time. The body is one MessagePack value, because one call then encodes a thousand commands.
 """
 
@@ -52,14 +54,14 @@ FORMAT_VERSION = 1
 RULEBOOK_VERSION = 1
 SEGMENT_MAGIC = b"OMEWAL\r\n"
 BATCH_MAGIC = 0xBA7C4E0F
-ALIGNMENT = 8
-SEGMENT_HEADER = struct.Struct("<8sHHIQQQQ12xI")
+SECTOR = 512
+SEGMENT_HEADER = struct.Struct("<8sHHIQQQQ460xI")
 BATCH_HEADER = struct.Struct("<IIQQQIIII")
 BATCH_HEADER_BEFORE_CRC = struct.Struct("<IIQQQII")
 TWO_CRCS = struct.Struct("<II")
 HEADER_CRC_AT = BATCH_HEADER_BEFORE_CRC.size
 SEGMENT_CRC_AT = SEGMENT_HEADER.size - 4
-assert SEGMENT_HEADER.size == 64
+assert SEGMENT_HEADER.size == SECTOR
 assert BATCH_HEADER.size == 48
 
 
@@ -121,7 +123,7 @@ class BatchHeader(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of the whole batch: header, body, padding."""
-        return BATCH_HEADER.size + padded(self.body_length)
+        return padded(BATCH_HEADER.size + self.body_length)
 
     @property
     def last_sequence(self) -> int:
@@ -129,14 +131,14 @@ class BatchHeader(NamedTuple):
 
 
 def padded(length: int) -> int:
-    """``length`` rounded up to the alignment."""
-    return -length % ALIGNMENT + length
+    """``length`` rounded up to whole sectors."""
+    return -length % SECTOR + length
 
 
 def encode_segment_header(
     number: int, generation: int, base_sequence: int, previous: int, size: int
 ) -> bytes:
-    """The 64 bytes that a segment begins with."""
+    """The sector that a segment begins with."""
     header = SEGMENT_HEADER.pack(
         SEGMENT_MAGIC, FORMAT_VERSION, RULEBOOK_VERSION, number, generation, base_sequence,
         previous, size, 0,
@@ -171,7 +173,7 @@ def encode_batch(
     """Write a whole batch into ``buffer``, resized to fit, and return its link. O(bytes)."""
     _encoder.encode_into(body, buffer, BATCH_HEADER.size)
     body_length = len(buffer) - BATCH_HEADER.size
-    buffer += bytes(-body_length % ALIGNMENT)
+    buffer += bytes(-len(buffer) % SECTOR)
     BATCH_HEADER_BEFORE_CRC.pack_into(
         buffer, 0, BATCH_MAGIC ^ salt, body_length, first_sequence, durable_sequence, timestamp_ns,
         len(body.commands), previous_link,

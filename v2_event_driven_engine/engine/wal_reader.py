@@ -17,10 +17,10 @@ import msgspec
 from ..errors import LogDamaged, UnsupportedFormat
 from .storage import Storage
 from .wal_format import (
-    ALIGNMENT,
     BATCH_MAGIC,
     FORMAT_VERSION,
     RULEBOOK_VERSION,
+    SECTOR,
     SEGMENT_HEADER,
     BatchHeader,
     RawBody,
@@ -239,7 +239,7 @@ def _later_batches(rest: bytes, salt: int) -> Iterator[BatchHeader]:
     magic = (BATCH_MAGIC ^ salt).to_bytes(4, "little")
     found = rest.find(magic, 1)
     while found >= 0:
-        if found % ALIGNMENT == 0:
+        if found % SECTOR == 0:
             header = decode_batch_header(rest, found, salt)
             if header is not None:
                 yield header

@@ -24,7 +24,7 @@ from v2_event_driven_engine.errors import (
 from .flow import commands
 from .memory_storage import MemoryStorage
 
-SMALL_SEGMENT = 16 * 1024
+SMALL_SEGMENT = 64 * 1024
 
 
 def run_engine(
@@ -74,7 +74,7 @@ def test_segments_rotate_and_make_one_history(tmp_path: Path) -> None:
     run_engine(tmp_path, 3000)
     numbers = segment_numbers(DirectoryStorage(tmp_path))
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) > 5
+    assert len(numbers) > 3
     assert recover(DirectoryStorage(tmp_path)).matcher.sequence == 3000
 
 
@@ -114,7 +114,7 @@ def test_every_truncation_of_a_sealed_log_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_flipped_bit_before_the_seal_is_refused(tmp_path: Path) -> None:
-    run_engine(tmp_path, 40, max_batch=4)
+    run_engine(tmp_path, 12, max_batch=3)
     storage = MemoryStorage.copy_of(tmp_path)
     *_, seal = LogReader(storage)
     content = storage.files[segment_name(1)]
@@ -141,12 +141,17 @@ def test_a_torn_last_batch_is_dropped_reported_and_left_behind(tmp_path: Path) -
         assert state.matcher.sequence == last.header.first_sequence - 1
         assert state.torn is not None
         assert (state.torn.file, state.torn.offset) == (segment_name(1), last.offset)
-    path.write_bytes(whole[: end - 9].ljust(len(whole), b"\0"))
-    with EventDrivenMatchingEngine.open(crashed, audit=False, segment_bytes=4096) as engine:
+    torn_at = last.offset + BATCH_HEADER.size + last.header.body_length // 2
+    path.write_bytes(whole[:torn_at].ljust(len(whole), b"\0"))
+    with EventDrivenMatchingEngine.open(
+        crashed, audit=False, segment_bytes=SMALL_SEGMENT
+    ) as engine:
         assert engine.recovered.torn is not None
         sequence = engine.state()[0]
     again = recover(DirectoryStorage(crashed))
-    assert again.torn is None, "the next segment says where the torn one ends"
+    assert again.torn is None
+    aside = (crashed / f"{segment_name(1)}.torn").read_bytes()
+    assert aside == whole[last.offset : torn_at].rstrip(b"\0")
     assert again.matcher.sequence == sequence == last.header.first_sequence - 1
 
 
@@ -206,7 +211,7 @@ def test_a_newer_format_is_refused_with_a_word_on_what_to_do(tmp_path: Path) -> 
     path = tmp_path / segment_name(1)
     data = bytearray(path.read_bytes())
     struct.pack_into("<H", data, 8, 2)
-    struct.pack_into("<I", data, 60, crc32c(bytes(data[:60])))
+    struct.pack_into("<I", data, 508, crc32c(bytes(data[:508])))
     path.write_bytes(data)
     with pytest.raises(UnsupportedFormat, match=r"format 2.*knows format 1"):
         recover(DirectoryStorage(tmp_path))
@@ -253,7 +258,9 @@ def test_recovery_from_a_snapshot_and_the_tail_equals_recovery_from_the_start(
 ) -> None:
     flow = list(commands(300, 5))
     for part in (flow[:200], flow[200:]):
-        with EventDrivenMatchingEngine.open(tmp_path, audit=False, segment_bytes=4096) as engine:
+        with EventDrivenMatchingEngine.open(
+            tmp_path, audit=False, segment_bytes=SMALL_SEGMENT
+        ) as engine:
             for command in part:
                 engine.submit(command)
         storage = DirectoryStorage(tmp_path)
@@ -308,4 +315,4 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_batch_header_is_as_large_as_it_is_drawn() -> None:
-    assert (SEGMENT_HEADER.size, BATCH_HEADER.size) == (64, 48)
+    assert (SEGMENT_HEADER.size, BATCH_HEADER.size) == (512, 48)
