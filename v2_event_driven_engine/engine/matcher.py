@@ -6,9 +6,8 @@ same commands to two matchers gets the same events and the same :meth:`Matcher.s
 recovery, replay and standbys rest on that and on nothing else.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import SequenceGap
@@ -43,6 +42,7 @@ from .events import (
     ReduceOrder,
     ReplaceOrder,
 )
+from .market_state import MarketState
 from .order_book import BookSide, OrderBook
 from .trade import TradeExecuted
 
@@ -66,25 +66,17 @@ ANY_RANK = 2**63
 DECIMAL_ABOVE_ZERO = re.compile(r"(?=.*[1-9])(?:[0-9]+\.?[0-9]*|\.[0-9]+)", re.ASCII | re.DOTALL)
 
 
-class Matcher:
-    """All books, all orders, one rulebook.
+class Matcher(MarketState):
+    """One rulebook over one state.
 
     Invariants
       1. ``sequence`` is that of the last command applied; the next one must be one higher.
-      2. ``orders`` has every id ever used: the live ``Order`` itself, or the terminal status.
-      3. An order is in ``orders`` as an ``Order`` exactly while it stands in a book.
-      4. No book is crossed after a command.
-
-    Simplification: terminal ids are kept in memory for ever, because the rulebook answers for every
-    id ever used.
+      2. No book is crossed after a command.
+      3. Those of the state: see :class:`MarketState`.
     """
 
     def __init__(self) -> None:
-        self.sequence = 0
-        self.last_trade_id = 0
-        self.instruments: dict[str, tuple[str, str]] = {}
-        self._books: dict[str, OrderBook] = {}
-        self.orders: dict[int, Order | OrderStatus] = {}
+        super().__init__()
         self._apply: dict[type[Any], Callable[[Any, int, int], list[AnyEvent]]] = {
             NewOrder: self._new,
             CancelOrder: self._cancel,
@@ -118,7 +110,7 @@ class Matcher:
             self.orders.setdefault(order_id, REJECTED)  # used up, whatever the reason
             return [OrderRejected(sequence, 0, timestamp_ns, order_id, participant, reason)]
 
-        book = self._books[command.symbol]
+        book = self.books[command.symbol]
         remaining = command.quantity
         prevention = command.self_trade_prevention
         events: list[AnyEvent] = [
@@ -160,7 +152,7 @@ class Matcher:
 
     def _why_not_new(self, command: NewOrder, time_in_force: TimeInForce) -> RejectReason | None:
         """The first check that fails, in the rulebook's order."""
-        book = self._books.get(command.symbol)
+        book = self.books.get(command.symbol)
         if book is None:
             return RejectReason.UNKNOWN_SYMBOL
         if command.order_id in self.orders:
@@ -352,7 +344,7 @@ class Matcher:
         events: list[AnyEvent] = [
             OrderReplaced(sequence, 0, timestamp_ns, order_id, participant, price, remaining)
         ]
-        book = self._books[own.symbol]
+        book = self.books[own.symbol]
         opposite = book.asks if own.side is BUY else book.bids
         remaining, status = self._sweep(
             events, opposite, opposite.sign * price, order_id, participant, remaining,
@@ -375,17 +367,17 @@ class Matcher:
         if order.post_only:
             own = order.level.side
             price = order.level.price if command.price is None else command.price
-            if self._would_trade(self._books[own.symbol], own.side, price):
+            if self._would_trade(self.books[own.symbol], own.side, price):
                 return RejectReason.POST_ONLY_WOULD_TRADE
         return None
 
     def _mass_cancel(self, command: MassCancel, sequence: int, timestamp_ns: int) -> list[AnyEvent]:
         participant, symbol = command.participant, command.symbol
-        symbols = sorted(self._books) if symbol is None else [symbol]
+        symbols = sorted(self.books) if symbol is None else [symbol]
         doomed = [
             order
             for name in symbols
-            for order in self._orders_of_symbol(name)
+            for order in self.orders_of_symbol(name)
             if order.participant == participant
         ]
         events: list[AnyEvent] = []
@@ -420,7 +412,7 @@ class Matcher:
         self, command: ListInstrument, sequence: int, timestamp_ns: int
     ) -> list[AnyEvent]:
         symbol, tick_size, lot_size = command.symbol, command.tick_size, command.lot_size
-        if symbol in self._books:
+        if symbol in self.books:
             reason = RejectReason.DUPLICATE_SYMBOL
         elif not DECIMAL_ABOVE_ZERO.fullmatch(tick_size):
             reason = RejectReason.INVALID_TICK_SIZE
@@ -430,59 +422,3 @@ class Matcher:
             self.open_book(symbol, tick_size, lot_size)
             return [InstrumentListed(sequence, 0, timestamp_ns, symbol, tick_size, lot_size)]
         return [InstrumentRejected(sequence, 0, timestamp_ns, symbol, reason)]
-
-    def open_book(self, symbol: str, tick_size: str, lot_size: str) -> None:
-        """Add an empty book; also what restoring a snapshot begins with."""
-        self._books[symbol] = OrderBook(symbol)
-        self.instruments[symbol] = (tick_size, lot_size)
-
-    # -- Queries: they change nothing ---------------------------------------------------------
-
-    def order(self, order_id: int) -> tuple[OrderStatus | None, int]:
-        """Status (None for an id never used) and open quantity (0 once terminal). O(1)."""
-        order = self.orders.get(order_id)
-        if isinstance(order, Order):
-            return order.status, order.remaining
-        return order, 0
-
-    def book(self, symbol: str) -> OrderBook:
-        """The book of ``symbol``, an empty one for a symbol never listed."""
-        return self._books.get(symbol) or OrderBook(symbol)
-
-    def _orders_of_symbol(self, symbol: str) -> Iterator[Order]:
-        book = self.book(symbol)
-        yield from book.bids
-        yield from book.asks
-
-    def resting_orders(self) -> Iterator[tuple[str, Side, Order]]:
-        """Every resting order in canonical order: symbol, BUY before SELL, best price, oldest."""
-        for symbol in sorted(self._books):
-            for order in self._orders_of_symbol(symbol):
-                yield symbol, order.level.side.side, order
-
-    def resting_order_count(self) -> int:
-        """How many orders rest in all books. O(orders)."""
-        return sum(1 for _ in self.resting_orders())
-
-    def state_hash(self) -> str:
-        """SHA-256 of the canonical state (rulebook section 7). O(resting orders)."""
-        digest = hashlib.sha256()
-        for symbol, side, order in self.resting_orders():
-            digest.update(
-                f"{symbol},{side.name},{order.level.price},{order.order_id},"
-                f"{order.participant},{order.remaining}\n".encode()
-            )
-        return digest.hexdigest()
-
-    def check_invariants(self) -> None:
-        """Raise AssertionError if the state is not well formed. O(ids); for tests."""
-        resting = set()
-        for symbol, book in self._books.items():
-            assert book.symbol == symbol
-            book.check_invariants()
-        for _, _, order in self.resting_orders():
-            assert self.orders.get(order.order_id) is order, "a resting order is known by its id"
-            assert order.order_id not in resting, "an order stands in one place"
-            resting.add(order.order_id)
-        live = {key for key, order in self.orders.items() if isinstance(order, Order)}
-        assert live == resting, "a live order rests"
