@@ -11,6 +11,8 @@ What a session installs is written in pyproject.toml, and nowhere else.
 """
 
 import sys
+import tempfile
+from pathlib import Path
 
 import nox
 
@@ -21,6 +23,9 @@ PYTHONS = sorted(
     {"3.11", "3.12", "3.13", f"{sys.version_info.major}.{sys.version_info.minor}"},
     key=lambda version: [int(part) for part in version.split(".")],
 )
+
+HERE = Path(__file__).resolve().parent
+EXAMPLES = [HERE / "README.md", HERE / "v2_event_driven_engine" / "README.md"]
 
 nox.options.sessions = ["tests", "lint", "types", "docs"]
 nox.options.error_on_missing_interpreters = False
@@ -33,9 +38,13 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests; what stands behind -- goes to pytest."""
+    """Run the tests and the examples of the READMEs; what stands behind -- goes to pytest alone."""
     install(session, "tests")
     session.run("python", "-m", "pytest", *session.posargs)
+    if not session.posargs:
+        for example in EXAMPLES:
+            with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
+                session.run("python", "-m", "doctest", str(example), env={"PYTHONPATH": str(HERE)})
 
 
 @nox.session

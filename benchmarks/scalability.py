@@ -154,11 +154,11 @@ def main() -> None:
     print(f"{'1. commands a second, by threads':<34}{heading}")
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     for count in (1, 2, 4, 8):
-        row(f"V1, {count} threads", runs, partial(through_the_lock, count))
+        row(f"V1, threads: {count}", runs, partial(through_the_lock, count))
     for count in (1, 2, 4, 8):
-        row(f"V2 in memory, {count} threads", runs, partial(in_memory, count))
+        row(f"V2 in memory, threads: {count}", runs, partial(in_memory, count))
     for count in (1, 2, 4, 8):
-        row(f"V2 durable, {count} threads", runs, partial(durable, 1024, COMMANDS, count))
+        row(f"V2 durable, threads: {count}", runs, partial(durable, 1024, COMMANDS, count))
 
     print(f"\n{'2. commands a second, by batch':<34}{heading}")
     for size in (1, 8, 64, 512, 4096):
