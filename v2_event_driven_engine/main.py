@@ -109,8 +109,14 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--order", type=int, metavar="ID", help="only this order")
     audit.add_argument("--participant", type=int, metavar="P", help="only this participant")
     audit.add_argument("--symbol", metavar="S", help="only this instrument")
+    audit.add_argument("--since", metavar="TIME", help="from 2026-11-22 or 2026-11-22T09:30 … on")
+    audit.add_argument("--until", metavar="TIME", help="up to and with such a day, minute …")
     audit.add_argument("--verify", action="store_true", help="check the hash chain instead")
-    add("snapshot", "Write the state down, so that the next start is faster.")
+    snapshot = add("snapshot", "Write the state down, so that the next start is faster.")
+    snapshot.add_argument(
+        "--archive", action="store_true",
+        help="move segments that no kept snapshot needs to archive/, where they are still found",
+    )  # fmt: skip
     # Not listed: the process that the tour kills.
     hidden = commands.add_parser("tour-victim")
     hidden.add_argument("--data-dir", type=Path, required=True)
@@ -258,7 +264,7 @@ def _inspect(options: argparse.Namespace, stop: StopSignals) -> int:
             case "verify":
                 report = inspect.verify(storage, advance)
             case "snapshot":
-                report = inspect.take_snapshot(storage, advance)
+                report = inspect.write_snapshot(storage, advance, archive=options.archive)
             case "replay":
                 if options.until is not None and options.until < 0:
                     raise FileProblem("--until: choose a sequence of 0 or more")
@@ -276,14 +282,20 @@ def _inspect(options: argparse.Namespace, stop: StopSignals) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     storage = inspect.open_for_reading(options.data_dir)
-    lines = inspect.audit_lines(storage, options.order, options.participant, options.symbol)
-    if not options.json:
-        for line in lines:
-            print(inspect.sentence(line))
-        sys.stdout.flush()
+    selection = inspect.Selection(
+        options.order, options.participant, options.symbol, options.since, options.until
+    )
+    lines = inspect.audit_lines(storage, selection)
+    if options.json:
+        report = inspect.replay(storage, last_audited_sequence(storage), lambda _: None)[0]
+        print(json.dumps(report)[:-1] + ', "lines": [', end="")
+        for number, line in enumerate(lines):
+            print(", " * (number > 0) + json.dumps(line), end="")
+        print("]}", flush=True)
         return OK
-    report = inspect.replay(storage, last_audited_sequence(storage), lambda _: None)[0]
-    _report(options, {**report, "lines": list(lines)})
+    for line in lines:
+        print(inspect.sentence(line))
+    sys.stdout.flush()
     return OK
 
 

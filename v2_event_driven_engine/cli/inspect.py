@@ -5,12 +5,20 @@ one dictionary, ready for ``--json``, with at least ``sequence``, ``state_hash``
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..engine import snapshot
-from ..engine.audit_logger import AUDIT_LOG, last_place, read_lines, verify_chain
-from ..engine.recovery import Progress, Recovered, recover
+from ..engine.audit_logger import (
+    AUDIT_LOG,
+    BadLine,
+    last_audited_sequence,
+    read_lines,
+    verify_against_log,
+    verify_chain,
+)
+from ..engine.recovery import Progress, Recovered, recover, take_snapshot
 from ..engine.storage import DirectoryStorage
 from ..engine.wal_reader import segment_name, segment_numbers
 from ..errors import DirectoryUnusable, StoreError
@@ -33,30 +41,44 @@ def status(storage: DirectoryStorage, progress: Progress) -> Report:
     """What is there: last sequence, files, how the last engine ended, how far the audit is."""
     state = recover(storage, progress=progress)
     numbers = segment_numbers(storage)
+    snapshots = [snapshot.sequence_of(name) for name in snapshot.newest_first(storage)]
+    audited = last_audited_sequence(storage)
     return {
         **_state(state),
-        "commands_since_snapshot": state.commands_replayed,
+        "durable_sequence": state.durable_sequence,
         "closed_cleanly": state.position.closed,
         "torn_tail": state.torn and state.torn._asdict(),
         "segments": len(numbers),
         "log_bytes": sum(storage.size(segment_name(number)) for number in numbers),
-        "snapshots": [int(name.rpartition(".")[2]) for name in snapshot.newest_first(storage)],
-        "audit_sequence": last_place(storage).sequence,
+        "snapshots": snapshots,
+        "commands_since_snapshot": state.matcher.sequence - max(snapshots, default=0),
+        "audit_sequence": audited,
+        "audit_lag": state.matcher.sequence - audited,
         "audit_bytes": storage.size(AUDIT_LOG),
     }
 
 
 def verify(storage: DirectoryStorage, progress: Progress) -> Report:
-    """Read every byte, replay every command, compare every event; check the audit chain."""
-    state = recover(storage, use_snapshots=False, progress=progress)
+    """Read every byte, replay every command and compare every recorded event; check each snapshot
+    and every line of the audit trail against the log."""
+    state = recover(storage, from_the_start=True, progress=progress)
     report = {**_state(state), "commands_verified": state.commands_replayed}
     for name in snapshot.newest_first(storage):
-        found = snapshot.restore(snapshot.read(storage, name))
-        then = recover(storage, use_snapshots=False, until=found.sequence)
-        if then.matcher.state_hash() != found.state_hash():
+        try:
+            snapshot.restore(snapshot.read(storage, name))
+            then = recover(storage, from_the_start=True, until=snapshot.sequence_of(name))
+        except StoreError as error:
+            return {**report, "ok": False, "error": str(error)}
+        if then.matcher.state_hash() != snapshot.read(storage, name).state_hash:
             return {**report, "ok": False, "error": f"{name}: not the state of that sequence"}
-    audit = audit_verify(storage)
-    return {**report, **{key: audit[key] for key in ("audit_lines", "ok", "error") if key in audit}}
+    path = storage.path / AUDIT_LOG
+    if not path.exists():
+        return {**report, "audit_lines": 0}
+    if state.snapshot_sequence:
+        lines, bad = verify_chain(path)
+    else:
+        lines, bad = verify_against_log(path, storage)
+    return {**report, **_audit_report(path, lines, bad)}
 
 
 def audit_verify(storage: DirectoryStorage) -> Report:
@@ -64,14 +86,16 @@ def audit_verify(storage: DirectoryStorage) -> Report:
     path = storage.path / AUDIT_LOG
     if not path.exists():
         return {"ok": True, "audit_lines": 0}
-    lines, broken = verify_chain(path)
-    if broken is None:
+    return _audit_report(path, *verify_chain(path))
+
+
+def _audit_report(path: Path, lines: int, bad: BadLine | None) -> Report:
+    if bad is None:
         return {"ok": True, "audit_lines": lines}
     return {
         "ok": False,
         "audit_lines": lines,
-        "error": f"{path}: line {broken.line}: {broken.problem}; to rebuild the trail from the "
-        f"log, "
+        "error": f"{path}: line {bad.line}: {bad.problem}; to have the trail rebuilt from the log, "
         f"move this file away and start the engine",
     }
 
@@ -89,34 +113,53 @@ def replay(
     return {**_state(state), "instruments": list(state.matcher.instruments)}, state
 
 
-def take_snapshot(storage: DirectoryStorage, progress: Progress) -> Report:
-    """Replay the log, beside a live engine if there is one, and write the state down."""
-    state = recover(storage, progress=progress)
-    taken = snapshot.take(state.matcher, state.position, state.unrecorded)
-    name = snapshot.write(storage, taken)
-    return {**_state(state), "file": str(storage.path / name)}
+def write_snapshot(storage: DirectoryStorage, progress: Progress, *, archive: bool) -> Report:
+    """Write the state down; with ``archive``, put aside the segments that no snapshot needs."""
+    state, name = take_snapshot(storage, progress=progress)
+    report = {**_state(state), "file": str(storage.path / name)}
+    if archive:
+        kept = snapshot.newest_first(storage)
+        needed = min(snapshot.read(storage, kept_name).position.segment for kept_name in kept)
+        here = [n for n in segment_numbers(storage) if (storage.path / segment_name(n)).exists()]
+        report["archived"] = [segment_name(number) for number in here if number < needed]
+        for segment in report["archived"]:
+            storage.archive(segment)
+    return report
 
 
-def audit_lines(
-    storage: DirectoryStorage, order_id: int | None, participant: int | None, symbol: str | None
-) -> Iterator[dict[str, Any]]:
-    """The lines of the trail that concern the order, participant and symbol given."""
+@dataclass(frozen=True)
+class Selection:
+    """Which lines of the trail to show; None is any. Times are prefixes of a line's ``time``."""
+
+    order_id: int | None = None
+    participant: int | None = None
+    symbol: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+    def has(self, line: dict[str, Any]) -> bool:
+        time: str = line.get("time", "")
+        return (
+            (self.order_id is None or line.get("order_id") == self.order_id)
+            and (self.participant is None or line.get("participant") == self.participant)
+            and (self.symbol is None or line.get("instrument") == self.symbol)
+            and (self.since is None or time[: len(self.since)] >= self.since)
+            and (self.until is None or (time != "" and time[: len(self.until)] <= self.until))
+        )
+
+
+def audit_lines(storage: DirectoryStorage, selection: Selection) -> Iterator[dict[str, Any]]:
+    """The selected lines of the trail, streaming."""
     path = storage.path / AUDIT_LOG
     if not path.exists():
-        raise DirectoryUnusable(
-            f"{path}: there is no audit trail; the next start of an engine writes it"
-        )
-    for line in read_lines(path):
-        if (
-            (order_id is None or line.get("order_id") == order_id)
-            and (participant is None or line.get("participant") == participant)
-            and (symbol is None or line.get("instrument") == symbol)
-        ):
-            yield line
+        raise DirectoryUnusable(f"{path}: no audit trail; the next start of an engine writes it")
+    return filter(selection.has, read_lines(path))
 
 
 def sentence(line: dict[str, Any]) -> str:
     """An audit line as a plain sentence."""
+    if line["event"] == "trail_sealed":
+        return f"{'sealed':<30} {line['sequence']:>9}     up to here; chain {line['chain']}"
     who = f"order {line.get('order_id')} of participant {line.get('participant')}"
     left = f"{line.get('remaining_quantity')} left"
     match line["event"]:

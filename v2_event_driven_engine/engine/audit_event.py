@@ -6,26 +6,28 @@ MiFID II RTS 24 asks of trading venues and that the Consolidated Audit Trail col
 United States::
 
     sequence, index       the command, and the event within it
+    event                 the event's name in the rulebook; trail_sealed: see audit_logger.py
     time                  UTC with nanoseconds
-    event                 the event's name in the rulebook
     instrument, order_id, participant, side, type, validity, price
-    initial_quantity      as entered (open quantity after a replace)
+    initial_quantity      as entered, on acceptance only
     remaining_quantity    open after the event
     traded_quantity       in this event
     trade_id, liquidity   of a trade; MAKER or TAKER
     counterparty_order_id of a trade: the order on the other side
     reason, request       of a refusal or a cancellation
     canceled_orders       of a mass cancel
-    chain                 see ``audit_logger.py``
+    chain                 see audit_logger.py
 
 Fields that do not apply are left out. An event names only an order's id; what else a line says of
-the order (side, price …) is remembered from its acceptance, for as long as the order lives.
+the order (side, price …) is remembered from its acceptance, or from a snapshot, for as long as the
+order lives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,15 +47,19 @@ from .events import (
 from .trade import TradeExecuted
 
 NANOSECONDS = 1_000_000_000
+SEAL_INDEX = 2**63 - 1
+"""A seal stands behind every event of its sequence. It has no index of its own in the file."""
+SEAL_EVERY = 10_000
+"""Commands between two seals."""
 
 
 class AuditLine(msgspec.Struct, omit_defaults=True):
     """One line of the trail without its chain; see the module's table."""
 
     sequence: int
-    index: int
-    time: str
     event: str
+    index: int = SEAL_INDEX
+    time: str | None = None
     instrument: str | None = None
     order_id: int | None = None
     participant: int | None = None
@@ -74,14 +80,26 @@ class AuditLine(msgspec.Struct, omit_defaults=True):
     lot_size: str | None = None
 
 
+class Known(NamedTuple):
+    """What later lines say of a live order besides its id."""
+
+    instrument: str
+    participant: int
+    side: str
+    type: str
+    validity: str
+    price: int | None
+
+
 class Auditor:
-    """Turns events, in order and from the first one on, into lines.
+    """Turns events, in order and without a gap, into lines.
 
     Invariant: ``_orders`` has exactly the orders that are live after the last event.
     """
 
-    def __init__(self) -> None:
-        self._orders: dict[int, _Known] = {}
+    def __init__(self, orders: dict[int, Known] | None = None) -> None:
+        """Begin where ``orders`` are live: at the very beginning, or at a snapshot."""
+        self._orders = orders or {}
         self._second = -1
         self._second_text = ""
 
@@ -96,8 +114,13 @@ class Auditor:
                 yield self._trade_line(event, taker=True)
                 yield self._trade_line(event, taker=False)
             case OrderAccepted():
-                self._orders[event.order_id] = _Known(event)
-                yield self._order_line(event, "order_accepted", event.order_id, event.quantity)
+                self._orders[event.order_id] = Known(
+                    event.symbol, event.participant, event.side.name, event.type.name,
+                    event.time_in_force.name, event.price,
+                )  # fmt: skip
+                line = self._order_line(event, "order_accepted", event.order_id, event.quantity)
+                line.initial_quantity = event.quantity
+                yield line
             case OrderCanceled():
                 line = self._order_line(event, "order_canceled", event.order_id, 0)
                 line.reason = event.reason.name
@@ -109,7 +132,8 @@ class Auditor:
             case OrderReduced():
                 yield self._order_line(event, "order_reduced", event.order_id, event.remaining)
             case OrderReplaced():
-                self._orders[event.order_id].replace(event)
+                known = self._orders[event.order_id]
+                self._orders[event.order_id] = known._replace(price=event.price)
                 yield self._order_line(event, "order_replaced", event.order_id, event.remaining)
             case OrderRejected():
                 line = self._line(event, "order_rejected")
@@ -137,7 +161,7 @@ class Auditor:
                 yield line
 
     def _line(self, event: AnyEvent, name: str) -> AuditLine:
-        return AuditLine(event.sequence, event.index, self._time(event.timestamp_ns), name)
+        return AuditLine(event.sequence, name, event.index, self._time(event.timestamp_ns))
 
     def _time(self, timestamp_ns: int) -> str:
         second, nanosecond = divmod(timestamp_ns, NANOSECONDS)
@@ -149,9 +173,9 @@ class Auditor:
     def _order_line(self, event: AnyEvent, name: str, order_id: int, remaining: int) -> AuditLine:
         known = self._orders[order_id]
         return AuditLine(
-            event.sequence, event.index, self._time(event.timestamp_ns), name, known.instrument,
+            event.sequence, name, event.index, self._time(event.timestamp_ns), known.instrument,
             order_id, known.participant, known.side, known.type, known.validity, known.price,
-            known.initial_quantity, remaining,
+            None, remaining,
         )  # fmt: skip
 
     def _trade_line(self, event: TradeExecuted, *, taker: bool) -> AuditLine:
@@ -174,24 +198,3 @@ class Auditor:
         if remaining == 0:
             del self._orders[order_id]
         return line
-
-
-class _Known:
-    """What later lines say of a live order besides its id."""
-
-    __slots__ = (
-        "initial_quantity", "instrument", "participant", "price", "side", "type", "validity"
-    )  # fmt: skip
-
-    def __init__(self, accepted: OrderAccepted) -> None:
-        self.instrument = accepted.symbol
-        self.participant = accepted.participant
-        self.side = accepted.side.name
-        self.type = accepted.type.name
-        self.validity = accepted.time_in_force.name
-        self.price = accepted.price
-        self.initial_quantity = accepted.quantity
-
-    def replace(self, event: OrderReplaced) -> None:
-        self.price = event.price
-        self.initial_quantity = event.remaining

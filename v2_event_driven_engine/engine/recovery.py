@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..errors import LogDamaged, MatcherBug, ReplayDivergence, StoreError, UnsupportedFormat
+from ..errors import (
+    DirectoryUnusable,
+    LogDamaged,
+    MatcherBug,
+    ReplayDivergence,
+    StoreError,
+    UnsupportedFormat,
+)
 from . import snapshot
 from .audit_logger import AUDIT_LOG, last_audited_sequence
 from .events import AnyEvent
@@ -25,6 +32,7 @@ from .wal_reader import (
     StoredBatch,
     TornTail,
     segment_name,
+    segment_numbers,
 )
 
 Progress = Callable[[int], None]
@@ -40,6 +48,8 @@ class Recovered:
     unrecorded: list[list[AnyEvent]] = field(default_factory=list)
     """Events of the last commands, derived now, that the log does not have yet."""
     torn: TornTail | None = None
+    durable_sequence: int = 0
+    """Up to where the log itself says that it is durable; what is behind that may be in flight."""
     commands_replayed: int = 0
     snapshot_sequence: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -50,22 +60,24 @@ def recover(
     storage: Storage,
     *,
     until: int | None = None,
-    use_snapshots: bool = True,
+    from_the_start: bool = False,
     progress: Progress | None = None,
 ) -> Recovered:
     """Rebuild the state that the directory stands for; with ``until``, as of that sequence.
 
+    ``from_the_start`` replays everything there is, instead of what is behind the newest snapshot.
     Nothing is changed. ``progress`` is called with the sequence reached after each batch.
     O(snapshot + commands behind it).
 
     Raises:
         LogDamaged, UnsupportedFormat, ReplayDivergence, MatcherBug: see ``errors.py``.
     """
-    state = _starting_point(storage, until if use_snapshots else 0)
+    state = _starting_point(storage, until, from_the_start=from_the_start)
     reader = LogReader(storage, state.position)
     for batch in reader:
         _check_outcomes(batch, state.unrecorded)
         _apply(batch, state, until)
+        state.durable_sequence = batch.header.durable_sequence
         if progress is not None:
             progress(state.matcher.sequence)
         if until is not None and state.matcher.sequence >= until:
@@ -123,11 +135,18 @@ def _rewrite_last_segment(storage: Storage, state: Recovered) -> None:
     storage.sync_directory()
 
 
-def _starting_point(storage: Storage, until: int | None) -> Recovered:
-    """The newest snapshot at or before ``until`` that is good, or the very beginning."""
+def _starting_point(storage: Storage, until: int | None, *, from_the_start: bool) -> Recovered:
+    """The newest snapshot at or before ``until`` that is good, or the very beginning.
+
+    Where the oldest segments have been taken away, the beginning is the oldest snapshot.
+    """
+    names = snapshot.newest_first(storage)
+    numbers = segment_numbers(storage)
+    if from_the_start:
+        names = names[-1:] if numbers and numbers[0] > 1 else []
     warnings = []
-    for name in snapshot.newest_first(storage):
-        if until is not None and int(name.rpartition(".")[2]) > until:
+    for name in names:
+        if until is not None and snapshot.sequence_of(name) > until:
             continue
         try:
             found = snapshot.read(storage, name)
@@ -135,14 +154,37 @@ def _starting_point(storage: Storage, until: int | None) -> Recovered:
         except StoreError as error:
             warnings.append(f"{error}; an older one, or the whole log, is used instead")
             continue
+        if from_the_start:
+            warnings.append(f"segments before {numbers[0]} are not here: replayed from {name} on")
         return Recovered(
             matcher,
             found.position,
             unrecorded=found.unrecorded,
+            durable_sequence=matcher.sequence,
             snapshot_sequence=matcher.sequence,
             warnings=warnings,
         )
     return Recovered(Matcher(), START, warnings=warnings)
+
+
+def take_snapshot(storage: Storage, *, progress: Progress | None = None) -> tuple[Recovered, str]:
+    """Write the state down, by replaying the log beside the engine that may be writing it.
+
+    The state is that of the last sequence which the log says is durable, at the place right
+    behind its batch: what is written behind that may still be lost with the power, and a snapshot
+    must never know more than the log. Returns the state and the snapshot's name.
+
+    Raises:
+        DirectoryUnusable: no command is durable yet.
+    """
+    durable = _starting_point(storage, None, from_the_start=False)
+    for batch in LogReader(storage, durable.position):
+        durable.durable_sequence = batch.header.durable_sequence
+    if durable.durable_sequence == 0:
+        raise DirectoryUnusable("the log holds no command yet: there is nothing to write down")
+    state = recover(storage, until=durable.durable_sequence, progress=progress)
+    name = snapshot.write(storage, snapshot.take(state.matcher, state.position, state.unrecorded))
+    return state, name
 
 
 def _check_outcomes(batch: StoredBatch, derived: list[list[AnyEvent]]) -> None:

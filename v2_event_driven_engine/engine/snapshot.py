@@ -76,6 +76,11 @@ def name_of(sequence: int) -> str:
     return f"snapshot.{sequence:020}"
 
 
+def sequence_of(name: str) -> int:
+    """The sequence in a snapshot's file name."""
+    return int(name.rpartition(".")[2])
+
+
 def newest_first(storage: Storage) -> list[str]:
     """The names of all snapshots in the directory."""
     return sorted(filter(NAME.fullmatch, storage.names()), reverse=True)

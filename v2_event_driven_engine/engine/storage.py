@@ -13,6 +13,8 @@ from typing import Protocol
 
 from ..errors import DirectoryInUse, DirectoryUnusable
 
+ARCHIVE = "archive"
+
 
 class StorageFile(Protocol):
     """A file open for writing."""
@@ -64,6 +66,9 @@ class Storage(Protocol):
     def remove(self, name: str) -> None:
         """Delete a file."""
 
+    def archive(self, name: str) -> None:
+        """Put a file aside, where it is found no less."""
+
     def sync_directory(self) -> None:
         """Return once all names are durable."""
 
@@ -97,7 +102,8 @@ class DirectoryStorage:
     """A :class:`Storage` in a directory of the local file system.
 
     With ``create`` the directory is made if it is missing; without, nothing is ever changed by
-    opening it, and it works on a directory that is read-only or in use by a writer.
+    opening it, and it works on a directory that is read-only or in use by a writer. Archived files
+    are in its folder ``archive/`` and are read like the others.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -137,16 +143,33 @@ class DirectoryStorage:
             self._lock_descriptor = -1
 
     def names(self) -> list[str]:
-        return sorted(entry.name for entry in self.path.iterdir() if entry.is_file())
+        names = {entry.name for entry in self.path.iterdir() if entry.is_file()}
+        if (self.path / ARCHIVE).is_dir():
+            names |= {entry.name for entry in (self.path / ARCHIVE).iterdir()}
+        return sorted(names)
+
+    def _find(self, name: str) -> Path:
+        path = self.path / name
+        archived = self.path / ARCHIVE / name
+        return archived if not path.exists() and archived.exists() else path
 
     def read(self, name: str, offset: int = 0, limit: int = -1) -> bytes:
-        with (self.path / name).open("rb", buffering=0) as file:
+        with self._find(name).open("rb", buffering=0) as file:
             file.seek(offset)
             return file.readall() if limit < 0 else file.read(limit) or b""
 
     def size(self, name: str) -> int:
-        path = self.path / name
+        path = self._find(name)
         return path.stat().st_size if path.exists() else 0
+
+    def archive(self, name: str) -> None:
+        folder = self.path / ARCHIVE
+        if not folder.exists():
+            folder.mkdir()
+            self.sync_directory()
+        (self.path / name).rename(folder / name)
+        _sync_directory(folder)
+        self.sync_directory()
 
     def create(self, name: str) -> StorageFile:
         return _File(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -70,6 +70,9 @@ class MemoryStorage:
     def remove(self, name: str) -> None:
         del self.files[name]
 
+    def archive(self, name: str) -> None:
+        pass
+
     def sync_directory(self) -> None:
         pass
 

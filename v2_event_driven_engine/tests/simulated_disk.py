@@ -214,6 +214,9 @@ class SimulatedDisk:
         self._change(name, None)
         self.after_call()
 
+    def archive(self, name: str) -> None:
+        pass
+
     def sync_directory(self) -> None:
         self.before_call("sync_directory")
         self._names_durable = dict(self.names_now)

@@ -2,18 +2,25 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from v2_event_driven_engine import EventDrivenMatchingEngine
 from v2_event_driven_engine.cli.inspect import sentence
+from v2_event_driven_engine.engine import audit_logger
+from v2_event_driven_engine.engine.audit_event import AuditLine
 from v2_event_driven_engine.engine.audit_logger import (
     AUDIT_LOG,
+    FIRST_CHAIN,
     AuditLogger,
+    chained,
     last_audited_sequence,
     read_lines,
+    verify_against_log,
     verify_chain,
 )
 from v2_event_driven_engine.engine.events import AnyEvent
+from v2_event_driven_engine.engine.recovery import take_snapshot
 from v2_event_driven_engine.engine.storage import DirectoryStorage
 from v2_event_driven_engine.engine.trade import TradeExecuted
 from v2_event_driven_engine.engine.wal_reader import segment_name
@@ -40,6 +47,48 @@ def expected_lines(answered: list[list[AnyEvent]]) -> list[tuple[int, int, str]]
         for event in events
         for liquidity in (["TAKER", "MAKER"] if isinstance(event, TradeExecuted) else [""])
     ]
+
+
+def test_seals_stand_every_so_many_commands_and_survive_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_logger, "SEAL_EVERY", 10)
+    for part in range(4):
+        with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+            for command in list(commands(42, 1))[part * 12 : part * 12 + 12]:
+                engine.submit(command)
+        write_trail(tmp_path)
+        if part == 1:
+            take_snapshot(DirectoryStorage(tmp_path))
+    trail = (tmp_path / AUDIT_LOG).read_bytes()
+    seals = [
+        line["sequence"]
+        for line in read_lines(tmp_path / AUDIT_LOG)
+        if line["event"] == "trail_sealed"
+    ]
+    assert seals == [10, 20, 30, 40]
+    assert verify_chain(tmp_path / AUDIT_LOG)[1] is None
+    assert verify_against_log(tmp_path / AUDIT_LOG, DirectoryStorage(tmp_path))[1] is None
+    (tmp_path / AUDIT_LOG).unlink()
+    assert write_trail(tmp_path) == trail
+
+
+def test_a_trail_rewritten_with_a_good_chain_still_differs_from_the_log(tmp_path: Path) -> None:
+    run_engine(tmp_path, 20)
+    write_trail(tmp_path)
+    path = tmp_path / AUDIT_LOG
+    chain, forged = FIRST_CHAIN, []
+    for number, line in enumerate(read_lines(path)):
+        del line["chain"]
+        if number == 5:
+            line["participant"] = 99
+        text, chain = chained(msgspec.convert(line, AuditLine), chain)
+        forged.append(text)
+    path.write_bytes(b"".join(forged))
+    assert verify_chain(path)[1] is None
+    bad = verify_against_log(path, DirectoryStorage(tmp_path))[1]
+    assert bad is not None
+    assert (bad.line, bad.problem) == (6, "not what the log recorded")
 
 
 def lines_there(data_dir: Path) -> list[tuple[int, int, str]]:

@@ -9,11 +9,12 @@ from v2_event_driven_engine import EventDrivenMatchingEngine
 from v2_event_driven_engine.engine import snapshot
 from v2_event_driven_engine.engine.events import AnyEvent
 from v2_event_driven_engine.engine.matcher import Matcher
-from v2_event_driven_engine.engine.recovery import recover
+from v2_event_driven_engine.engine.recovery import recover, take_snapshot
 from v2_event_driven_engine.engine.storage import DirectoryStorage
 from v2_event_driven_engine.engine.wal_format import BATCH_HEADER, SEGMENT_HEADER, decode_outcomes
 from v2_event_driven_engine.engine.wal_reader import LogReader, segment_name, segment_numbers
 from v2_event_driven_engine.errors import (
+    DirectoryUnusable,
     EngineError,
     LogDamaged,
     MatcherBug,
@@ -264,13 +265,11 @@ def test_recovery_from_a_snapshot_and_the_tail_equals_recovery_from_the_start(
             for command in part:
                 engine.submit(command)
         storage = DirectoryStorage(tmp_path)
-        state = recover(storage)
-        if part is not flow:
-            snapshot.write(storage, snapshot.take(state.matcher, state.position, state.unrecorded))
+        take_snapshot(storage)
     for name in snapshot.newest_first(storage)[:1]:
         storage.remove(name)
     with_snapshot = recover(storage)
-    without = recover(storage, use_snapshots=False)
+    without = recover(storage, from_the_start=True)
     assert with_snapshot.snapshot_sequence == 200
     assert with_snapshot.commands_replayed == 100
     assert with_snapshot.matcher.state_hash() == without.matcher.state_hash()
@@ -283,14 +282,63 @@ def test_recovery_from_a_snapshot_and_the_tail_equals_recovery_from_the_start(
 def test_a_damaged_snapshot_means_a_longer_replay_and_a_warning(tmp_path: Path) -> None:
     run_engine(tmp_path, 200)
     storage = DirectoryStorage(tmp_path)
-    state = recover(storage)
-    name = snapshot.write(storage, snapshot.take(state.matcher, state.position, state.unrecorded))
+    _, name = take_snapshot(storage)
     data = bytearray((tmp_path / name).read_bytes())
     data[-5] ^= 1
     (tmp_path / name).write_bytes(data)
     again = recover(storage)
     assert again.commands_replayed == 200
     assert [name in warning for warning in again.warnings] == [True]
+
+
+def test_a_snapshot_beside_a_live_engine_is_of_what_is_durable_and_keeps_two(
+    tmp_path: Path,
+) -> None:
+    storage = DirectoryStorage(tmp_path)
+    live = Matcher()
+    hashes = [live.state_hash()]
+    taken = []
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        for sequence, command in enumerate(commands(40, 1), 1):
+            live.apply(sequence, 0, command)
+            hashes.append(live.state_hash())
+            engine.submit(command).result(30.0)
+            if sequence % 10 == 0:
+                state, name = take_snapshot(storage)
+                # The writer says that a batch is durable in the next one, or when it falls idle.
+                assert state.matcher.sequence in (sequence - 1, sequence)
+                assert state.matcher.state_hash() == hashes[state.matcher.sequence]
+                taken.append(name)
+    assert snapshot.newest_first(storage) == taken[:-3:-1]
+
+
+def test_a_snapshot_of_a_log_without_commands_is_refused(tmp_path: Path) -> None:
+    EventDrivenMatchingEngine.open(tmp_path, audit=False).close()
+    with pytest.raises(DirectoryUnusable, match=r"no command yet"):
+        take_snapshot(DirectoryStorage(tmp_path))
+
+
+def test_archived_segments_are_found_and_segments_that_are_gone_are_told(tmp_path: Path) -> None:
+    flow = list(commands(400, 9))
+    for part in (flow[:200], flow[200:300], flow[300:]):
+        with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+            for command in part:
+                engine.submit(command)
+        take_snapshot(DirectoryStorage(tmp_path))
+    storage = DirectoryStorage(tmp_path)
+    expected = recover(storage, from_the_start=True)
+    storage.archive(segment_name(1))
+    assert not (tmp_path / segment_name(1)).exists()
+    again = recover(storage, from_the_start=True)
+    assert (again.commands_replayed, again.warnings) == (400, [])
+    (tmp_path / "archive" / segment_name(1)).unlink()
+    without = recover(storage, from_the_start=True)
+    assert without.commands_replayed == 100
+    assert ["segments before 2 are not here" in warning for warning in without.warnings] == [True]
+    assert without.matcher.state_hash() == again.matcher.state_hash()
+    assert again.matcher.state_hash() == expected.matcher.state_hash()
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        assert engine.state()[0] == 400
 
 
 def test_replay_until_a_sequence_shows_the_state_of_that_moment(tmp_path: Path) -> None:
