@@ -42,7 +42,7 @@ def talk_until_killed(
             assert process.stdin is not None
             with suppress(BrokenPipeError):
                 process.stdin.write(b"\n".join(lines) + b"\n")
-                process.stdin.flush()
+                process.stdin.close()  # with fewer answers left than awaited, it ends by itself
 
         sender = threading.Thread(target=send)
         sender.start()
