@@ -10,6 +10,7 @@ for anything but being right. They are compared event by event, hash by hash.
 | `reference`, `reference_input` | the third opinion: the rules, and what counts as malformed |
 | `scenario`, `scenario_runner`, `scenarios/` | golden text files, one per rule |
 | `strategies` | random command sequences for Hypothesis |
+| `reference_stream`, `examples` | what a stream of lines must be answered with; lines to send |
 | `market_data` | a real trading day of NASDAQ, when it is on the machine |
 | `programs` | both `main.py` as subprocesses |
 """

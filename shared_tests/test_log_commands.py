@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from .engine import timeless
+from .examples import LIST, STATE, order
 from .programs import DEADLINE_SECONDS, PROGRAMS, Dialogue, Program, assert_quiet, lines_of
 from .reference_stream import expected_answers
 from .strategies import random_commands
-from .test_ndjson_stdio import LIST, STATE, order
 
 READERS = [("status",), ("verify",), ("replay",), ("audit",), ("audit", "--verify")]
 LINES = lines_of(random_commands(21, 300))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from .adapters import V1, V2Matcher
 from .engine import MAX, Engine, encode
+from .examples import LONGEST_ERROR
 from .reference import Reference
 
 READERS: dict[str, Engine] = {"reference": Reference(), "v1": V1(), "v2": V2Matcher()}
-LONGEST_ERROR = 200  # characters, whatever the line
 
 NEW = {
     "command": "new",

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from .engine import Command, encode
-from .programs import Program, answers, assert_quiet, lines_of
+from .examples import LIST, STATE, comparable, order
+from .programs import DEADLINE_SECONDS, Program, answers, assert_quiet, lines_of
 from .reference_stream import expected_answers
 from .strategies import random_commands
-from .test_ndjson_stdio import LIST, STATE, comparable, order
 
 FLOW = b"\n".join(lines_of(random_commands(11, 800))) + b"\n"
 EXPECTED = expected_answers(FLOW.splitlines())
@@ -41,6 +41,14 @@ def expected_summary() -> dict[str, Any]:
         "state_hash": state["state_hash"],
         "malformed": MALFORMED_LINES,
     }
+
+
+@pytest.fixture
+def known_in_v2(request: pytest.FixtureRequest, program: Program) -> None:
+    """Mark what V2 does not do yet. Mended, it passes; then this fixture and its uses can go."""
+    if program.name == "v2":
+        mark = pytest.mark.xfail(reason="V2: pipes, full disks, the flow as OUT", strict=False)
+        request.applymarker(mark)
 
 
 @pytest.mark.parametrize("packing", ["plain", "gz", "xz", "standard input"])
@@ -67,6 +75,20 @@ def test_a_flow_is_read_plain_packed_or_from_standard_input(
     assert numbers.keys() >= {"seconds", "commands_per_second"}
     assert numbers["seconds"] > 0
     assert numbers["commands_per_second"] > 0
+
+
+@pytest.mark.usefixtures("known_in_v2")
+def test_a_flow_may_come_out_of_a_named_pipe(program: Program, tmp_path: Path) -> None:
+    """As in `run <(zcat flow.gz)`: there is no size to show progress against."""
+    flow = tmp_path / "flow.fifo"
+    os.mkfifo(flow)
+    writer = threading.Thread(target=flow.write_bytes, args=(CLEAN,), daemon=True)
+    writer.start()
+    finished = program.run("run", str(flow), "--json")
+    writer.join()
+    assert_quiet(finished.stderr)
+    assert finished.returncode == 0, finished.stderr.decode()
+    assert summary(finished.stdout)["commands"] == 3
 
 
 def test_events_writes_exactly_what_stdio_would_print(program: Program, tmp_path: Path) -> None:
@@ -172,6 +194,34 @@ def test_an_events_file_that_cannot_be_made_is_named(program: Program, tmp_path:
     assert finished.returncode == 2
     assert b"out.ndjson" in finished.stderr
     assert_quiet(finished.stderr)
+
+
+@pytest.mark.usefixtures("known_in_v2")
+def test_a_flow_is_not_destroyed_by_writing_the_events_over_it(
+    program: Program, tmp_path: Path
+) -> None:
+    flow = tmp_path / "flow.ndjson"
+    flow.write_bytes(CLEAN)
+    finished = program.run("run", str(flow), "--events", str(flow))
+    assert flow.read_bytes() == CLEAN
+    assert finished.returncode == 2
+    assert_quiet(finished.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("arguments", [("run", "-", "--json"), ("run", "-"), ("stdio",)])
+@pytest.mark.usefixtures("known_in_v2")
+def test_a_full_disk_behind_standard_output_is_reported_in_one_line(
+    program: Program, arguments: tuple[str, ...]
+) -> None:
+    with (
+        Path("/dev/full").open("wb") as full,
+        program.started(*arguments, stdout=full.fileno()) as process,
+    ):
+        _, stderr = process.communicate(CLEAN, timeout=DEADLINE_SECONDS)
+    assert process.returncode not in (0, 1)
+    assert_quiet(stderr)
+    assert len(stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("suffix", ["gz", "xz"])
