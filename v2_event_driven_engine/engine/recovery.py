@@ -74,14 +74,15 @@ def recover(
     """
     state = _starting_point(storage, until, from_the_start=from_the_start)
     reader = LogReader(storage, state.position)
-    for batch in reader:
-        _check_outcomes(batch, state.unrecorded)
-        _apply(batch, state, until)
-        state.durable_sequence = batch.header.durable_sequence
-        if progress is not None:
-            progress(state.matcher.sequence)
-        if until is not None and state.matcher.sequence >= until:
-            break
+    if until is None or state.matcher.sequence < until:
+        for batch in reader:
+            _check_outcomes(batch, state.unrecorded)
+            _apply(batch, state, until)
+            state.durable_sequence = batch.header.durable_sequence
+            if progress is not None:
+                progress(state.matcher.sequence)
+            if until is not None and state.matcher.sequence >= until:
+                break
     state.position = reader.position
     state.torn = reader.torn
     return state

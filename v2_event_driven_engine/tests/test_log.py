@@ -312,6 +312,23 @@ def test_a_snapshot_beside_a_live_engine_is_of_what_is_durable_and_keeps_two(
     assert snapshot.newest_first(storage) == taken[:-3:-1]
 
 
+def test_a_second_snapshot_of_the_same_sequence_is_of_the_same_place(tmp_path: Path) -> None:
+    flow = list(commands(60, 2))
+    storage = DirectoryStorage(tmp_path)
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        for command in flow[:30]:
+            engine.submit(command).result(30.0)
+    first, name = take_snapshot(storage)
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        second, again = take_snapshot(storage)
+        assert (again, second.position) == (name, first.position)
+        for command in flow[30:]:
+            engine.submit(command).result(30.0)
+    whole = recover(storage, from_the_start=True)
+    assert recover(storage).matcher.state_hash() == whole.matcher.state_hash()
+    assert whole.matcher.sequence == 60
+
+
 def test_a_snapshot_of_a_log_without_commands_is_refused(tmp_path: Path) -> None:
     EventDrivenMatchingEngine.open(tmp_path, audit=False).close()
     with pytest.raises(DirectoryUnusable, match=r"no command yet"):
