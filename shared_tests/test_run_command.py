@@ -43,14 +43,6 @@ def expected_summary() -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def known_in_v2(request: pytest.FixtureRequest, program: Program) -> None:
-    """Mark what V2 does not do yet. Mended, it passes; then this fixture and its uses can go."""
-    if program.name == "v2":
-        mark = pytest.mark.xfail(reason="V2: pipes, full disks, the flow as OUT", strict=False)
-        request.applymarker(mark)
-
-
 @pytest.mark.parametrize("packing", ["plain", "gz", "xz", "standard input"])
 def test_a_flow_is_read_plain_packed_or_from_standard_input(
     program: Program, tmp_path: Path, packing: str
@@ -77,7 +69,6 @@ def test_a_flow_is_read_plain_packed_or_from_standard_input(
     assert numbers["commands_per_second"] > 0
 
 
-@pytest.mark.usefixtures("known_in_v2")
 def test_a_flow_may_come_out_of_a_named_pipe(program: Program, tmp_path: Path) -> None:
     """As in `run <(zcat flow.gz)`: there is no size to show progress against."""
     flow = tmp_path / "flow.fifo"
@@ -196,7 +187,6 @@ def test_an_events_file_that_cannot_be_made_is_named(program: Program, tmp_path:
     assert_quiet(finished.stderr)
 
 
-@pytest.mark.usefixtures("known_in_v2")
 def test_a_flow_is_not_destroyed_by_writing_the_events_over_it(
     program: Program, tmp_path: Path
 ) -> None:
@@ -210,7 +200,6 @@ def test_a_flow_is_not_destroyed_by_writing_the_events_over_it(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 @pytest.mark.parametrize("arguments", [("run", "-", "--json"), ("run", "-"), ("stdio",)])
-@pytest.mark.usefixtures("known_in_v2")
 def test_a_full_disk_behind_standard_output_is_reported_in_one_line(
     program: Program, arguments: tuple[str, ...]
 ) -> None:

@@ -32,10 +32,19 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from .cli import inspect
 from .cli.stopping import Stopped, StopSignals
-from .cli.stream import EventsFile, FileProblem, FlowFile, LineSplitter, Session, converse
+from .cli.stream import (
+    EventsFile,
+    FileProblem,
+    FlowFile,
+    LineSplitter,
+    Session,
+    converse,
+    write_to_standard_output,
+)
 from .cli.tour import tour, victim
 from .engine.audit_logger import last_audited_sequence
 from .engine.event_engine import EventDrivenMatchingEngine
+from .engine.matcher import Matcher
 from .errors import EngineStopped, StoreError
 
 OK = 0
@@ -137,7 +146,7 @@ def main(arguments: list[str]) -> int:
         return _complain(options, str(error), UNUSABLE_INPUT)
     except BrokenPipeError:
         # Whoever read us has gone. Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK
     except (StoreError, EngineStopped, OSError) as error:
         return _complain(options, str(error), UNUSABLE_DATA)
@@ -145,9 +154,14 @@ def main(arguments: list[str]) -> int:
 
 def _complain(options: argparse.Namespace, message: str, status: int) -> int:
     if getattr(options, "json", False):
-        print(json.dumps({"ok": False, "error": message, "sequence": None, "state_hash": None}))
+        with suppress(FileProblem, BrokenPipeError):  # it is standard output that fails, perhaps
+            _say(json.dumps({"ok": False, "error": message, "sequence": None, "state_hash": None}))
     print(f"main.py: {message}", file=sys.stderr)
     return status
+
+
+def _say(line: str) -> None:
+    write_to_standard_output(line.encode() + b"\n")
 
 
 def _dispatch(options: argparse.Namespace) -> int:
@@ -197,14 +211,14 @@ def _stdio(options: argparse.Namespace, stop: StopSignals) -> int:
     if sys.stdin is None or sys.stdout is None:
         raise FileProblem("standard input and output: they must be open")
     with _open_engine(options, stop) as engine:
-        session = Session(engine, _write_all)
+        session = Session(engine, write_to_standard_output)
         converse(session, stop, sys.stdin.fileno())
     return _status(session, stop)
 
 
 def _run(options: argparse.Namespace, stop: StopSignals) -> int:
     flow = FlowFile(options.flow)
-    events = None if options.events is None else EventsFile(options.events)
+    events = None if options.events is None else EventsFile(options.events, options.flow)
     with _open_engine(options, stop) as engine, _bar(flow.name, flow.size) as advance:
         session = Session(engine, None if events is None else events.write)
         splitter = LineSplitter()
@@ -244,14 +258,6 @@ def _status(session: Session, stop: StopSignals) -> int:
     return CHECK_FAILED if session.malformed else OK
 
 
-def _write_all(data: bytes) -> None:
-    descriptor = sys.stdout.fileno()
-    with memoryview(data) as view:
-        written = 0
-        while written < len(data):
-            written += os.write(descriptor, view[written:])
-
-
 # -- Looking at a directory ----------------------------------------------------------------------
 
 
@@ -288,34 +294,32 @@ def _audit(options: argparse.Namespace) -> int:
     lines = inspect.audit_lines(storage, selection)
     if options.json:
         report = inspect.replay(storage, last_audited_sequence(storage), lambda _: None)[0]
-        print(json.dumps(report)[:-1] + ', "lines": [', end="")
+        write_to_standard_output(json.dumps(report)[:-1].encode() + b', "lines": [')
         for number, line in enumerate(lines):
-            print(", " * (number > 0) + json.dumps(line), end="")
-        print("]}", flush=True)
+            write_to_standard_output((", " * (number > 0) + json.dumps(line)).encode())
+        _say("]}")
         return OK
     for line in lines:
-        print(inspect.sentence(line))
-    sys.stdout.flush()
+        _say(inspect.sentence(line))
     return OK
 
 
-def _print_books(matcher: Any) -> None:
-    for symbol in matcher.instruments:
-        book = matcher.book(symbol)
-        print(f"{symbol}: best ten levels, price x quantity (orders)")
+def _print_books(matcher: Matcher) -> None:
+    for symbol, book in matcher.books.items():
+        _say(f"{symbol}: best ten levels, price x quantity (orders)")
         for side, rows in (("ask", book.asks.depth(10)[::-1]), ("bid", book.bids.depth(10))):
             for price, quantity, orders in rows:
-                print(f"  {side} {price:>12} x {quantity:<10} ({orders})")
+                _say(f"  {side} {price:>12} x {quantity:<10} ({orders})")
 
 
 def _report(options: argparse.Namespace, report: dict[str, Any]) -> None:
     if options.json:
-        print(json.dumps(report), flush=True)
+        _say(json.dumps(report))
         return
     width = max(map(len, report))
     for key, value in report.items():
         shown = f"{value:,}" if type(value) is int else value
-        print(f"{key.replace('_', ' '):<{width}}  {shown}", flush=True)
+        _say(f"{key.replace('_', ' '):<{width}}  {shown}")
 
 
 class _TourConsole(Console):

@@ -208,7 +208,7 @@ class FlowFile:
 
     def position(self) -> int:
         """How many of :attr:`size` bytes have been read."""
-        position: int = 0 if self._is_pipe else self._raw.tell()
+        position: int = self._raw.tell() if self._raw.seekable() else 0
         return position
 
     def close(self) -> None:
@@ -217,11 +217,32 @@ class FlowFile:
         self._raw.close()
 
 
+def write_to_standard_output(data: bytes) -> None:
+    """Write all of ``data`` at once, past Python's buffer.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+        FileProblem: it cannot be written.
+    """
+    written = 0
+    try:
+        with memoryview(data) as view:
+            while written < len(data):
+                written += os.write(1, view[written:])
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FileProblem(f"standard output: {error.strerror}") from error
+
+
 class EventsFile:
     """The file that ``run --events`` writes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, flow: str) -> None:
+        """Empty or make the file, unless it is the flow itself."""
         self._path = path
+        if path.exists() and Path(flow).exists() and path.samefile(flow):
+            raise FileProblem(f"{path}: this is the flow itself; name another file for the events")
         with self._naming():
             self._file = path.open("wb")
 

@@ -134,9 +134,9 @@ class EventDrivenMatchingEngine:
         """
         storage = DirectoryStorage(data_dir, create=True)
         with ExitStack() as held:
-            storage.lock()
-            held.callback(storage.unlock)
             try:
+                storage.lock()
+                held.callback(storage.unlock)
                 state, store = recovery.open_log(
                     storage, segment_bytes=segment_bytes, progress=progress
                 )

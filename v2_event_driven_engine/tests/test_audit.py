@@ -26,6 +26,7 @@ from v2_event_driven_engine.engine.trade import TradeExecuted
 from v2_event_driven_engine.engine.wal_reader import segment_name
 from v2_event_driven_engine.errors import LogDamaged
 
+from .faults import proves
 from .flow import commands
 from .memory_storage import MemoryStorage
 from .test_log import run_engine
@@ -73,6 +74,7 @@ def test_seals_stand_every_so_many_commands_and_survive_restarts(
     assert write_trail(tmp_path) == trail
 
 
+@proves("audit rewritten")
 def test_a_trail_rewritten_with_a_good_chain_still_differs_from_the_log(tmp_path: Path) -> None:
     run_engine(tmp_path, 20)
     write_trail(tmp_path)
@@ -105,6 +107,7 @@ def test_every_event_has_its_lines_exactly_once(tmp_path: Path) -> None:
     assert verify_chain(tmp_path / AUDIT_LOG) == (len(expected_lines(answered)), None)
 
 
+@proves("audit behind")
 def test_a_trail_torn_anywhere_is_completed_to_the_same_bytes(tmp_path: Path) -> None:
     run_engine(tmp_path, 30)
     whole = write_trail(tmp_path)
@@ -115,6 +118,7 @@ def test_a_trail_torn_anywhere_is_completed_to_the_same_bytes(tmp_path: Path) ->
         assert storage.files[AUDIT_LOG] == whole
 
 
+@proves("audit behind")
 def test_a_lost_trail_is_rebuilt_to_the_same_bytes(tmp_path: Path) -> None:
     run_engine(tmp_path, 100)
     whole = write_trail(tmp_path)
@@ -133,6 +137,7 @@ def test_the_process_beside_the_engine_completes_the_trail_by_the_time_it_is_clo
     assert lines_there(tmp_path) == expected_lines(answered)
 
 
+@proves("audit ahead")
 def test_a_trail_that_knows_more_than_the_log_means_that_the_log_lost_something(
     tmp_path: Path,
 ) -> None:
@@ -143,6 +148,7 @@ def test_a_trail_that_knows_more_than_the_log_means_that_the_log_lost_something(
         EventDrivenMatchingEngine.open(tmp_path, audit=False)
 
 
+@proves("audit edited")
 def test_any_edit_of_the_trail_is_found_at_its_line(tmp_path: Path) -> None:
     run_engine(tmp_path, 20)
     lines = write_trail(tmp_path).splitlines(keepends=True)

@@ -29,6 +29,7 @@ from v2_event_driven_engine.errors import (
     MalformedCommand,
 )
 
+from .faults import proves
 from .flow import SYMBOL, commands
 
 INSTRUMENT = ListInstrument(SYMBOL, "0.01", "1")
@@ -120,6 +121,7 @@ def test_a_batch_is_never_larger_than_max_batch() -> None:
     engine.close()
 
 
+@proves("queue full")
 def test_a_full_queue_is_busy_before_a_sequence_exists_and_drops_nothing() -> None:
     store = GatedStore()
     engine = engine_on(store, queue_capacity=3)
@@ -208,6 +210,7 @@ def test_a_malformed_command_gets_no_sequence() -> None:
         assert engine.submit(order(1)).result(DEADLINE)[0].sequence == 2
 
 
+@proves("failed call")
 def test_a_store_that_fails_stops_the_engine_before_any_answer() -> None:
     engine = engine_on(FailingStore(2))
     assert engine.submit(INSTRUMENT).result(DEADLINE)[0].sequence == 1
@@ -223,6 +226,7 @@ def test_a_store_that_fails_stops_the_engine_before_any_answer() -> None:
         engine.close()
 
 
+@proves("poison")
 def test_an_illegal_transition_stops_the_engine_before_anything_is_published() -> None:
     engine = EventDrivenMatchingEngine.in_memory(instruments=[INSTRUMENT])
     engine.submit(order(1)).result(DEADLINE)
@@ -255,6 +259,7 @@ def test_subscribers_get_every_event_once_and_in_order_whatever_is_asked_between
     assert seen == answered
 
 
+@proves("consumer")
 def test_a_subscriber_that_raises_is_dropped_and_harms_nobody() -> None:
     seen: list[Sequence[AnyEvent]] = []
 
@@ -270,6 +275,7 @@ def test_a_subscriber_that_raises_is_dropped_and_harms_nobody() -> None:
     assert len(seen) == 2
 
 
+@proves("clock")
 def test_time_never_goes_backwards() -> None:
     clock = iter([100, 50, 200])
     with EventDrivenMatchingEngine.in_memory(clock=lambda: next(clock)) as engine:
@@ -280,6 +286,7 @@ def test_time_never_goes_backwards() -> None:
     assert stamps == [100, 100, 200]
 
 
+@proves("two engines")
 def test_a_directory_has_one_engine_at_a_time(tmp_path: Path) -> None:
     with EventDrivenMatchingEngine.open(tmp_path, audit=False, segment_bytes=4096) as engine:
         with pytest.raises(DirectoryInUse, match=r"another engine"):

@@ -22,6 +22,7 @@ from v2_event_driven_engine.errors import (
     UnsupportedFormat,
 )
 
+from .faults import proves
 from .flow import commands
 from .memory_storage import MemoryStorage
 
@@ -103,6 +104,7 @@ def test_restarts_continue_the_sequence_in_a_new_segment_each(tmp_path: Path) ->
     assert segment_numbers(DirectoryStorage(tmp_path)) == [1, 2, 3]
 
 
+@proves("cut")
 def test_every_truncation_of_a_sealed_log_is_refused(tmp_path: Path) -> None:
     run_engine(tmp_path, 60, max_batch=4)
     storage = MemoryStorage.copy_of(tmp_path)
@@ -114,6 +116,7 @@ def test_every_truncation_of_a_sealed_log_is_refused(tmp_path: Path) -> None:
             recover(storage)
 
 
+@proves("bit flip")
 def test_every_flipped_bit_before_the_seal_is_refused(tmp_path: Path) -> None:
     run_engine(tmp_path, 12, max_batch=3)
     storage = MemoryStorage.copy_of(tmp_path)
@@ -127,6 +130,7 @@ def test_every_flipped_bit_before_the_seal_is_refused(tmp_path: Path) -> None:
             content[position] ^= 1 << bit
 
 
+@proves("torn write")
 def test_a_torn_last_batch_is_dropped_reported_and_left_behind(tmp_path: Path) -> None:
     run_engine(tmp_path / "whole", 60, max_batch=4)
     crashed = crashed_copy(tmp_path / "whole", tmp_path / "crashed")
@@ -156,6 +160,7 @@ def test_a_torn_last_batch_is_dropped_reported_and_left_behind(tmp_path: Path) -
     assert again.matcher.sequence == sequence == last.header.first_sequence - 1
 
 
+@proves("power")
 def test_a_hole_that_a_later_batch_vouches_for_is_damage(tmp_path: Path) -> None:
     run_engine(tmp_path / "whole", 60, max_batch=4)
     crashed = crashed_copy(tmp_path / "whole", tmp_path / "crashed")
@@ -172,6 +177,7 @@ def test_a_hole_that_a_later_batch_vouches_for_is_damage(tmp_path: Path) -> None
         assert caught.value.sequence == batch.header.first_sequence
 
 
+@proves("zeros")
 def test_zeros_behind_the_last_batch_are_a_clean_end(tmp_path: Path) -> None:
     run_engine(tmp_path / "whole", 60)
     state = recover(DirectoryStorage(crashed_copy(tmp_path / "whole", tmp_path / "crashed")))
@@ -180,6 +186,7 @@ def test_zeros_behind_the_last_batch_are_a_clean_end(tmp_path: Path) -> None:
     assert state.matcher.sequence == 60
 
 
+@proves("missing segment")
 def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
     run_engine(tmp_path, 2000)
     numbers = segment_numbers(DirectoryStorage(tmp_path))
@@ -191,6 +198,7 @@ def test_a_missing_segment_is_refused(tmp_path: Path) -> None:
         hidden.rename(tmp_path / segment_name(missing))
 
 
+@proves("order of batches")
 def test_swapped_and_doubled_batches_are_refused(tmp_path: Path) -> None:
     run_engine(tmp_path, 60, max_batch=4)
     path = tmp_path / segment_name(1)
@@ -205,6 +213,7 @@ def test_swapped_and_doubled_batches_are_refused(tmp_path: Path) -> None:
             recover(DirectoryStorage(tmp_path))
 
 
+@proves("unknown")
 def test_a_newer_format_is_refused_with_a_word_on_what_to_do(tmp_path: Path) -> None:
     from crc32c import crc32c  # noqa: PLC0415
 
@@ -218,6 +227,7 @@ def test_a_newer_format_is_refused_with_a_word_on_what_to_do(tmp_path: Path) -> 
         recover(DirectoryStorage(tmp_path))
 
 
+@proves("divergence")
 def test_replay_that_gives_other_events_is_refused_at_the_first_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +246,7 @@ def test_replay_that_gives_other_events_is_refused_at_the_first_of_them(
         recover(DirectoryStorage(tmp_path))
 
 
+@proves("poison")
 def test_a_command_that_makes_the_matcher_fail_is_pointed_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +290,7 @@ def test_recovery_from_a_snapshot_and_the_tail_equals_recovery_from_the_start(
         assert with_snapshot.matcher.order(order_id) == without.matcher.order(order_id)
 
 
+@proves("snapshot damage")
 def test_a_damaged_snapshot_means_a_longer_replay_and_a_warning(tmp_path: Path) -> None:
     run_engine(tmp_path, 200)
     storage = DirectoryStorage(tmp_path)
@@ -369,6 +381,7 @@ def test_replay_until_a_sequence_shows_the_state_of_that_moment(tmp_path: Path) 
         assert (state.matcher.sequence, state.matcher.state_hash()) == (sequence, live.state_hash())
 
 
+@proves("readers")
 def test_reading_changes_nothing(tmp_path: Path) -> None:
     run_engine(tmp_path, 100)
     before = {

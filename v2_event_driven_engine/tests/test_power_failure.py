@@ -20,6 +20,7 @@ from v2_event_driven_engine.engine.recovery import open_log, recover, take_snaps
 from v2_event_driven_engine.engine.sequencer import Sequencer
 from v2_event_driven_engine.errors import DirectoryUnusable, LogDamaged
 
+from .faults import proves
 from .flow import commands
 from .simulated_disk import PowerFailure, SimulatedDisk
 
@@ -99,6 +100,7 @@ def moments(seed: int) -> Iterator[tuple[random.Random, SimulatedDisk, int]]:
         seed += 1
 
 
+@proves("power", "directory")
 def test_whatever_the_disk_loses_nothing_answered_is_lost() -> None:
     images = 0
     for choose, disk, answered in moments(seed=1):
@@ -109,6 +111,7 @@ def test_whatever_the_disk_loses_nothing_answered_is_lost() -> None:
             break
 
 
+@proves("failed call", "failed sync")
 @pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
 def test_the_nth_call_fails_for_every_n_and_nothing_answered_is_lost(
