@@ -5,6 +5,7 @@ nox -s tests        the tests, on every interpreter from PYTHONS that this machi
 nox -s tests-3.12 -- -k matcher
 nox -s bench        throughput, measured on this machine
 nox -s demo         both tours
+nox -s tracebook    an outside judge over both versions
 nox -l              the whole list
 
 What a session installs is written in pyproject.toml, and nowhere else.
@@ -83,3 +84,10 @@ def demo(session: nox.Session) -> None:
     install(session)
     session.run("python", "v1_order_matching_engine/main.py")
     session.run("python", "v2_event_driven_engine/main.py")
+
+
+@nox.session
+def tracebook(session: nox.Session) -> None:
+    """Let an outside judge compare both versions with a reference of its own."""
+    install(session, "tests", "tracebook")
+    session.run("python", "-m", "pytest", "shared_tests/tracebook", *session.posargs)
