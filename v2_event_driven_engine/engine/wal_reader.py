@@ -198,18 +198,17 @@ class LogReader:
     def _end_of_log(self, rest: bytes, header: SegmentHeader) -> LogDamaged | None:
         """Judge what stands where the next batch of the last segment should be."""
         position = self.position
-        if not position.closed and position.offset + len(rest) < header.size:
-            return self._damaged(
-                f"the file was cut to {position.offset + len(rest)} of {header.size} bytes"
-            )
-        if not rest.strip(b"\0"):
-            return None
         for later in _later_batches(rest, header.salt):
             if later.durable_sequence >= position.next_sequence:
                 return self._damaged(
                     f"a batch is damaged, and a later one vouches for it (up to sequence "
                     f"{later.durable_sequence})"
                 )
+        size = position.offset + len(rest)
+        if not position.closed and size < header.size:
+            return self._damaged(f"the file was cut to {size} of {header.size} bytes")
+        if not rest.strip(b"\0"):
+            return None
         name = segment_name(header.number)
         self.torn = TornTail(name, position.offset, len(rest.rstrip(b"\0")), position.next_sequence)
         return None
