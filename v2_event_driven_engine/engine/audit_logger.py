@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import StoreError
+from ..errors import StoreError, UnsupportedFormat
 from . import snapshot
 from .audit_event import SEAL_EVERY, AuditLine, Auditor, Known
 from .storage import Storage, StorageFile
@@ -104,7 +104,12 @@ def recorded_lines(reader: LogReader, auditor: Auditor, known: int = 0) -> Itera
     """All lines behind ``reader``'s place, seals included, but for the events up to ``known``."""
     sealed = max(known - 1, 0) // SEAL_EVERY
     for batch in reader:
-        outcomes = decode_outcomes(batch.body.outcomes)
+        try:
+            outcomes = decode_outcomes(batch.body.outcomes)
+        except msgspec.DecodeError as error:
+            raise UnsupportedFormat(
+                f"{batch.file}: byte {batch.offset}: an unknown event ({error})"
+            ) from None
         for sequence, events in enumerate(outcomes, batch.body.outcomes_first):
             if sequence > known:
                 if sequence > (sealed + 1) * SEAL_EVERY:

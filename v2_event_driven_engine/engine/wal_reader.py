@@ -125,7 +125,7 @@ class LogReader:
             batch_header = decode_batch_header(data, at, header.salt)
             if batch_header is None:
                 if not last:
-                    raise self._damaged("a batch is damaged")
+                    raise self._damaged("a batch is damaged, or the next segment does not follow")
                 if (damage := self._end_of_log(data[at:], header)) is None:
                     break
                 # What was read might mix the moments before and after an engine's write.

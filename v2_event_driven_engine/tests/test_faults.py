@@ -7,27 +7,37 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from v2_event_driven_engine import EventDrivenMatchingEngine
+from v2_event_driven_engine import CancelOrder, EventDrivenMatchingEngine
 from v2_event_driven_engine.engine import recovery, snapshot, wal_event_store, wal_format
 from v2_event_driven_engine.engine.audit_logger import AUDIT_LOG, AuditLogger
 from v2_event_driven_engine.engine.event_log import EventLog
+from v2_event_driven_engine.engine.events import AnyEvent, OrderCanceled
 from v2_event_driven_engine.engine.recovery import open_log, recover, take_snapshot
 from v2_event_driven_engine.engine.sequencer import Sequencer
 from v2_event_driven_engine.engine.storage import DirectoryStorage
-from v2_event_driven_engine.engine.wal_format import BATCH_HEADER, Body, encode_batch
-from v2_event_driven_engine.engine.wal_reader import LogReader, segment_name, segment_numbers
+from v2_event_driven_engine.engine.wal_event_store import WalEventStore
+from v2_event_driven_engine.engine.wal_format import Body
+from v2_event_driven_engine.engine.wal_reader import (
+    LogReader,
+    Position,
+    segment_name,
+    segment_numbers,
+)
 from v2_event_driven_engine.errors import (
     DirectoryUnusable,
     EngineError,
     LogDamaged,
+    ReplayDivergence,
     StoreError,
     UnsupportedFormat,
 )
 from v2_event_driven_engine.main import main
+from v2_event_driven_engine.models.enums import CancelReason
 
 from . import faults
 from .faults import proves
 from .flow import commands
+from .memory_storage import MemoryStorage
 from .simulated_disk import SimulatedDisk
 from .test_log import crashed_copy, run_engine
 
@@ -122,35 +132,116 @@ def test_bytes_of_another_generation_never_validate(tmp_path: Path) -> None:
         assert state.torn is not None
 
 
-def append_batch(data_dir: Path, payload: bytes) -> None:
-    """Put a batch with good checksums and any payload behind the end of a crashed log."""
-    storage = DirectoryStorage(data_dir)
-    reader = LogReader(storage)
-    list(reader)
-    position = reader.position
-    name = segment_name(position.segment)
-    data = bytearray((data_dir / name).read_bytes())
-    salt = wal_format.SEGMENT_HEADER.unpack_from(data)[4] & 0xFFFFFFFF
-    buffer = bytearray()
+class Forger:
+    """Writes batches with good checksums that no engine would write, behind a log in memory."""
 
-    class Fixed:
-        """Stands in for the encoder: whatever the body, these are its bytes."""
+    def __init__(self, tmp_path: Path, count: int = 20) -> None:
+        run_engine(tmp_path, count)
+        self.storage = MemoryStorage.copy_of(tmp_path)
+        self.state = recover(self.storage)
+        self.position = self.state.position
 
-        def encode_into(self, body: Body, into: bytearray, at: int) -> None:
-            into[at:] = payload
+    def store(self, position: Position) -> WalEventStore:
+        return WalEventStore(self.storage, position, segment_bytes=4096)
 
-    original = wal_format._encoder
-    wal_format._encoder = Fixed()  # type: ignore[assignment]
-    try:
-        buffer.extend(bytes(BATCH_HEADER.size))
-        encode_batch(
-            buffer, salt, position.next_sequence, position.next_sequence - 1, 2**62,
-            position.link, Body((), position.next_sequence, ()),
-        )  # fmt: skip
-    finally:
-        wal_format._encoder = original
-    data[position.offset : position.offset + len(buffer)] = buffer
-    (data_dir / name).write_bytes(data)
+    def write(self, payload: bytes) -> None:
+        """A batch whose body is ``payload``, in a new segment."""
+        store = self.store(self.position)
+
+        class Fixed:
+            """Stands in for the encoder: whatever the body, these are its bytes."""
+
+            def encode_into(self, body: Body, into: bytearray, at: int) -> None:
+                into[:] = bytes(at) + payload
+
+        original = wal_format._encoder
+        wal_format._encoder = Fixed()  # type: ignore[assignment]
+        try:
+            store.append_outcomes(2**62, ())
+        finally:
+            wal_format._encoder = original
+
+    def refused(self, problem: str, kind: type[EngineError] = LogDamaged) -> None:
+        with pytest.raises(kind, match=problem):
+            recover(self.storage, from_the_start=True)
+
+
+COMMAND = CancelOrder(1, 1)
+LATE = 2**62
+
+
+@proves("order of batches", "missing segment")
+def test_segments_and_batches_that_do_not_follow_each_other_are_refused(tmp_path: Path) -> None:
+    forger = Forger(tmp_path / "base")
+    forger.store(forger.position._replace(next_sequence=22))
+    forger.refused("the segment begins at sequence 22")
+
+    forger = Forger(tmp_path / "link")
+    forger.store(forger.position._replace(link=1))
+    forger.refused("the next segment does not follow")
+
+    forger = Forger(tmp_path / "first")
+    forger.storage.files.clear()
+    forger.store(START._replace(link=1))
+    forger.refused("the segment does not follow the one before it")
+
+    forger = Forger(tmp_path / "sequence")
+    store = forger.store(forger.position)
+    store._next_sequence += 1
+    store.append(LATE, [COMMAND], ())
+    forger.refused("a batch begins at sequence 22")
+
+    forger = Forger(tmp_path / "sealed")
+    store = forger.store(forger.position)
+    store.seal(LATE, ())
+    store.append(LATE, [COMMAND], ())
+    forger.refused("a batch follows the seal")
+
+    forger = Forger(tmp_path / "events")
+    store = forger.store(forger.position)
+    store.append(LATE, [COMMAND], ())
+    store.append(LATE, [COMMAND], ())
+    forger.refused("recorded events are missing")
+
+
+@proves("clock")
+def test_a_log_in_which_time_goes_backwards_is_refused(tmp_path: Path) -> None:
+    forger = Forger(tmp_path)
+    forger.store(forger.position).append(1, [COMMAND], ())
+    forger.refused("time goes backwards")
+
+
+def test_a_batch_with_another_number_of_commands_than_it_says_is_refused(tmp_path: Path) -> None:
+    forger = Forger(tmp_path)
+    forger.write(msgspec.msgpack.encode([[COMMAND], 21, [], False]))
+    forger.refused("another number of commands")
+
+
+@proves("divergence")
+def test_recorded_events_that_are_not_those_of_the_replay_are_shown(tmp_path: Path) -> None:
+    other = OrderCanceled(21, 0, LATE, 1, 1, CancelReason.USER, 5)
+    cases: list[tuple[list[list[AnyEvent]], str]] = [
+        ([[other]], r"sequence 21, event 0: the log recorded OrderCanceled"),
+        ([[]], r"sequence 21, event 0: the log recorded nothing"),
+        ([], r"sequence 21, event 0: the log recorded 0 commands' events"),
+    ]
+    for number, (recorded, problem) in enumerate(cases):
+        forger = Forger(tmp_path / str(number))
+        store = forger.store(forger.position)
+        store.append(LATE, [COMMAND], ())
+        store._write(LATE, Body((), 21, recorded))
+        forger.refused(problem, ReplayDivergence)
+
+
+@proves("unknown")
+def test_an_unknown_event_is_refused_by_replay_and_by_the_audit(tmp_path: Path) -> None:
+    forger = Forger(tmp_path)
+    store = forger.store(forger.position)
+    store.append(LATE, [COMMAND], ())
+    store._write(LATE, Body((), 21, [[[99, 21, 0, LATE]]]))  # type: ignore[list-item]
+    forger.refused("unknown event", UnsupportedFormat)
+    with pytest.raises(UnsupportedFormat, match=r"unknown event"):
+        AuditLogger(forger.storage).catch_up()
 
 
 @proves("unknown")
@@ -164,13 +255,9 @@ def append_batch(data_dir: Path, payload: bytes) -> None:
     ],
 )
 def test_an_unknown_record_with_a_good_checksum_is_refused(tmp_path: Path, payload: bytes) -> None:
-    run_engine(tmp_path / "whole", 20)
-    crashed = crashed_copy(tmp_path / "whole", tmp_path / "crashed")
-    append_batch(crashed, payload)
-    with pytest.raises(
-        UnsupportedFormat, match=r"byte \d+, sequence 21: .*open it with the version"
-    ):
-        recover(DirectoryStorage(crashed))
+    forger = Forger(tmp_path)
+    forger.write(payload)
+    forger.refused(r"byte \d+, sequence 21: .*open it with the version", UnsupportedFormat)
 
 
 @proves("bit flip in the last batch")
