@@ -18,6 +18,7 @@ from v2_event_driven_engine.engine.storage import DirectoryStorage
 from v2_event_driven_engine.engine.wal_event_store import WalEventStore
 from v2_event_driven_engine.engine.wal_format import Body
 from v2_event_driven_engine.engine.wal_reader import (
+    START,
     LogReader,
     Position,
     segment_name,
