@@ -6,6 +6,7 @@ nox -s tests-3.12 -- -k matcher
 nox -s bench        throughput, measured on this machine
 nox -s demo         both tours
 nox -s tracebook    an outside judge over both versions
+nox -s peers        other people's engines beside both versions
 nox -l              the whole list
 
 What a session installs is written in pyproject.toml, and nowhere else.
@@ -91,3 +92,10 @@ def tracebook(session: nox.Session) -> None:
     """Let an outside judge compare both versions with a reference of its own."""
     install(session, "tests", "tracebook")
     session.run("python", "-m", "pytest", "shared_tests/tracebook", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Compare both versions with other people's engines; PEER_COMMANDS says for how long."""
+    install(session, "tests", "peers")
+    session.run("python", "-m", "pytest", "shared_tests/peers", *session.posargs)

@@ -9,8 +9,9 @@
     adapter  {"type": "snapshot", "state": {…}, …}       {"type": "complete", "event_count": 400}
 
 Each answer is due within 5 seconds, the end of the program within half a second of `complete`; so
-the engine is closed before that is said. Whatever goes wrong is answered with `error` and exit
-status 2: the judge then reports it as a failure of the adapter, not as a difference of the rules.
+the engine is closed and its directory removed before that is said. Whatever goes wrong is answered
+with `error` and exit status 2: the judge then reports it as a failure of the adapter, not as a
+difference of the rules.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ..adapters import ENGINES
-from ..engine import Engine
 from .candidate import Candidate, Message, NotInTheRulebook, Settings
 
 CANDIDATES = {"v1": "v1", "v2": "v2-memory", "v2-disk": "v2-disk"}
@@ -45,9 +46,8 @@ def parse(line: str) -> Message:
     return message
 
 
-def answers(name: str, engine: Engine, messages: Iterator[Message]) -> Iterator[Message]:
-    """Yield the answer to every message, up to that of `finish`. Closes the engine."""
-    candidate = Candidate(engine, greeted(next(messages)))
+def answers(name: str, candidate: Candidate, messages: Iterator[Message]) -> Iterator[Message]:
+    """Yield the answer to every message behind `hello` and before `finish`."""
     yield {"type": "ready", **PROTOCOL, "engine": identity(name)}
     count = 0
     for message in messages:
@@ -58,8 +58,6 @@ def answers(name: str, engine: Engine, messages: Iterator[Message]) -> Iterator[
             case {"type": "snapshot", "index": index} if index == count:
                 yield {"type": "snapshot", "index": index, "state": candidate.state()}
             case {"type": "finish", "event_count": total} if total == count:
-                engine.close()
-                yield {"type": "complete", "event_count": total}
                 return
             case _:
                 raise ProtocolError(f"unexpected after event {count}: {message}")
@@ -85,22 +83,32 @@ def with_all_fields(event: Mapping[str, Any]) -> dict[str, Any]:
     return defaults | dict(event)
 
 
+def serve(name: str, messages: Iterator[Message]) -> None:
+    """Answer the messages of one run."""
+    settings = greeted(next(messages))
+    count = 0
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        closing(ENGINES[CANDIDATES[name]](Path(directory))) as engine,
+    ):
+        for answer in answers(name, Candidate(engine, settings), messages):
+            say(answer)
+            count = answer.get("index", count)
+    say({"type": "complete", "event_count": count})
+
+
 def main(arguments: Iterable[str]) -> int:
     """Serve one run; return the exit status."""
     (name,) = arguments
-    messages = (parse(line) for line in sys.stdin if line.strip())
-    with tempfile.TemporaryDirectory() as directory:
-        try:
-            engine = ENGINES[CANDIDATES[name]](Path(directory))
-            for answer in answers(name, engine, messages):
-                say(answer)
-        except NotInTheRulebook as error:
-            say({"type": "error", "code": "NOT_IN_THE_RULEBOOK", "message": str(error)})
-            return 2
-        except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            say({"type": "error", "code": "ADAPTER_ERROR", "message": message})
-            return 2
+    try:
+        serve(name, (parse(line) for line in sys.stdin if line.strip()))
+    except NotInTheRulebook as error:
+        say({"type": "error", "code": "NOT_IN_THE_RULEBOOK", "message": str(error)})
+        return 2
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        say({"type": "error", "code": "ADAPTER_ERROR", "message": message})
+        return 2
     return 0
 
 
