@@ -136,6 +136,7 @@ def main(arguments: list[str]) -> int:
     """Run one command line and return its exit status."""
     options = parser().parse_args(arguments)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    gc.disable()  # while a log is replayed nearly everything that is made stays: nothing to collect
     try:
         return _dispatch(options)
     except Stopped as stopped:
@@ -202,8 +203,8 @@ def _open_engine(options: argparse.Namespace, stop: StopSignals) -> EventDrivenM
             f"a batch that was never answered; its {torn.length} bytes are ignored from now on",
             file=sys.stderr,
         )
-    gc.collect()
-    gc.freeze()  # what has been recovered stays: the collector need not look at it again
+    gc.freeze()  # what has been recovered stays: the collector need not look at it
+    gc.enable()
     return engine
 
 

@@ -37,7 +37,7 @@ UNFINISHED = "snapshot.new"
 KEPT = 2
 
 
-class RestingOrder(msgspec.Struct, array_like=True, frozen=True):
+class RestingOrder(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A live order as a snapshot keeps it."""
 
     symbol: str

@@ -1,0 +1,75 @@
+"""A long life on a small disk: segments come and go, memory and file descriptors stay flat.
+
+``SOAK_SECONDS`` in the environment says how long (default 4; 3600 for an hour). The flow uses no
+new order ids once it is warm: ids are remembered for ever by the rulebook, which is growth by
+design.
+"""
+
+import os
+import random
+import time
+from pathlib import Path
+
+from v2_event_driven_engine import (
+    CancelOrder,
+    EventDrivenMatchingEngine,
+    ListInstrument,
+    NewOrder,
+    OrderType,
+    ReplaceOrder,
+    Side,
+)
+from v2_event_driven_engine.engine.audit_logger import AUDIT_LOG, verify_against_log
+from v2_event_driven_engine.engine.events import Command
+from v2_event_driven_engine.engine.recovery import recover
+from v2_event_driven_engine.engine.storage import DirectoryStorage
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "4"))
+ORDERS = 500
+GROWTH_BYTES_MAX = 8 * 1024 * 1024
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def some_replaces(choose: random.Random) -> list[Command]:
+    """Orders move about on their side of the book, which never crosses; some are refused."""
+    moves: list[Command] = []
+    for _ in range(256):
+        order_id = choose.randrange(1, ORDERS + 20)
+        price = choose.randrange(50, 100) if order_id % 2 else choose.randrange(101, 150)
+        moves.append(ReplaceOrder(order_id, 1, price, choose.randrange(1, 1000)))
+    moves.append(CancelOrder(10**9, 1))
+    return moves
+
+
+def test_memory_and_descriptors_stay_flat_and_the_log_stays_right(tmp_path: Path) -> None:
+    choose = random.Random(1)
+    with EventDrivenMatchingEngine.open(
+        tmp_path, instruments=[ListInstrument("ACME", "0.01", "1")], segment_bytes=256 * 1024
+    ) as engine:
+        for order_id in range(1, ORDERS):
+            side, price = (Side.BUY, 99) if order_id % 2 else (Side.SELL, 101)
+            engine.submit(NewOrder(order_id, 1, "ACME", side, OrderType.LIMIT, price, 10))
+        began = time.monotonic()
+        warm: tuple[int, int] | None = None
+        while (life := time.monotonic() - began) < SECONDS:
+            for receipt in [engine.submit(command) for command in some_replaces(choose)]:
+                receipt.result(30.0)
+            if warm is None and life > SECONDS / 4:
+                warm = resident_bytes(), open_descriptors()
+        assert warm is not None
+        assert resident_bytes() - warm[0] < GROWTH_BYTES_MAX
+        assert open_descriptors() == warm[1]
+        sequence, resting, state_hash = engine.state()
+    assert resting == ORDERS - 1
+    storage = DirectoryStorage(tmp_path)
+    state = recover(storage)
+    assert (state.matcher.sequence, state.matcher.state_hash()) == (sequence, state_hash)
+    assert verify_against_log(tmp_path / AUDIT_LOG, storage)[1] is None
