@@ -3,6 +3,7 @@
 nox                 the quick set: tests, lint, types, docs
 nox -s tests        the tests, on every interpreter from PYTHONS that this machine has
 nox -s tests-3.12 -- -k matcher
+nox -s faults       V2's log hurt in every way, a hundred thousand times
 nox -s bench        throughput, measured on this machine
 nox -s demo         both tours
 nox -s tracebook    an outside judge over both versions
@@ -47,6 +48,21 @@ def tests(session: nox.Session) -> None:
         for example in EXAMPLES:
             with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
                 session.run("python", "-m", "doctest", str(example), env={"PYTHONPATH": str(HERE)})
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Break V2's log in every way, many times; `-- long` takes hours. See docs/fault_table.md."""
+    install(session, "tests")
+    thorough = {
+        "CRASH_IMAGES": "10000000" if "long" in session.posargs else "100000",
+        "KILLS": "2000" if "long" in session.posargs else "200",
+        "SOAK_SECONDS": "3600" if "long" in session.posargs else "60",
+        "REAL_CALLS": "all",
+    }
+    modules = ("test_power_failure", "test_real_calls", "test_soak", "test_faults", "test_log")
+    paths = [f"v2_event_driven_engine/tests/{module}.py" for module in modules]
+    session.run("python", "-m", "pytest", *paths, env=thorough)
 
 
 @nox.session

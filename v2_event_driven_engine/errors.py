@@ -94,6 +94,8 @@ class ReplayDivergence(StoreError):
         )
         self.sequence = sequence
         self.index = index
+        self.recorded = recorded
+        self.derived = derived
 
 
 class UnsupportedFormat(StoreError):

@@ -45,7 +45,7 @@ from .cli.tour import tour, victim
 from .engine.audit_logger import last_audited_sequence
 from .engine.event_engine import EventDrivenMatchingEngine
 from .engine.matcher import Matcher
-from .errors import EngineStopped, StoreError
+from .errors import EngineError
 
 OK = 0
 CHECK_FAILED = 1
@@ -114,6 +114,10 @@ def parser() -> argparse.ArgumentParser:
     add("verify", "Replay everything and compare; check every checksum and the audit chain.")
     replay = add("replay", "Rebuild the state from the log, now or as of an earlier sequence.")
     replay.add_argument("--until", type=int, metavar="SEQ", help="stop after this sequence")
+    replay.add_argument(
+        "--diff", action="store_true",
+        help="replay everything and show each event that is not the recorded one",
+    )  # fmt: skip
     audit = add("audit", "Tell what happened, in sentences, from the audit log.")
     audit.add_argument("--order", type=int, metavar="ID", help="only this order")
     audit.add_argument("--participant", type=int, metavar="P", help="only this participant")
@@ -149,7 +153,7 @@ def main(arguments: list[str]) -> int:
         # Whoever read us has gone. Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return OK
-    except (StoreError, EngineStopped, OSError) as error:
+    except (EngineError, OSError) as error:
         return _complain(options, str(error), UNUSABLE_DATA)
 
 
@@ -275,7 +279,7 @@ def _inspect(options: argparse.Namespace, stop: StopSignals) -> int:
             case "replay":
                 if options.until is not None and options.until < 0:
                     raise FileProblem("--until: choose a sequence of 0 or more")
-                report, state = inspect.replay(storage, options.until, advance)
+                report, state = inspect.replay(storage, options.until, advance, diff=options.diff)
             case _:
                 report = {
                     **inspect.replay(storage, None, advance)[0],
@@ -300,8 +304,15 @@ def _audit(options: argparse.Namespace) -> int:
             write_to_standard_output((", " * (number > 0) + json.dumps(line)).encode())
         _say("]}")
         return OK
+    shown = []
     for line in lines:
         _say(inspect.sentence(line))
+        if options.order is not None:
+            shown.append(line)
+    if shown:
+        _say("")
+        for row in inspect.table(shown):
+            _say(row)
     return OK
 
 

@@ -4,6 +4,7 @@ All but ``snapshot`` open the directory for reading only and work beside a live 
 one dictionary, ready for ``--json``, with at least ``sequence``, ``state_hash`` and ``ok``.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from ..engine.audit_logger import (
 from ..engine.recovery import Progress, Recovered, recover, take_snapshot
 from ..engine.storage import DirectoryStorage
 from ..engine.wal_reader import segment_name, segment_numbers
-from ..errors import DirectoryUnusable, StoreError
+from ..errors import DirectoryUnusable, ReplayDivergence, StoreError
 
 Report = dict[str, Any]
 
@@ -51,11 +52,19 @@ def status(storage: DirectoryStorage, progress: Progress) -> Report:
         "segments": len(numbers),
         "log_bytes": sum(storage.size(segment_name(number)) for number in numbers),
         "snapshots": snapshots,
+        "snapshot_age_seconds": _age(storage),
         "commands_since_snapshot": state.matcher.sequence - max(snapshots, default=0),
         "audit_sequence": audited,
         "audit_lag": state.matcher.sequence - audited,
         "audit_bytes": storage.size(AUDIT_LOG),
     }
+
+
+def _age(storage: DirectoryStorage) -> int | None:
+    """Seconds since the newest snapshot was written, None without one."""
+    for name in snapshot.newest_first(storage)[:1]:
+        return round(time.time() - (storage.path / name).stat().st_mtime)
+    return None
 
 
 def verify(storage: DirectoryStorage, progress: Progress) -> Report:
@@ -101,16 +110,32 @@ def _audit_report(path: Path, lines: int, bad: BadLine | None) -> Report:
 
 
 def replay(
-    storage: DirectoryStorage, until: int | None, progress: Progress
+    storage: DirectoryStorage, until: int | None, progress: Progress, *, diff: bool = False
 ) -> tuple[Report, Recovered]:
-    """The state as of ``until``, or the newest, rebuilt from the log."""
-    state = recover(storage, until=until, progress=progress)
+    """The state as of ``until``, or the newest, rebuilt from the log.
+
+    With ``diff``, from the first command on, and events that are not the recorded ones are shown
+    instead of ending it.
+    """
+    divergences: list[ReplayDivergence] | None = [] if diff else None
+    state = recover(
+        storage, until=until, from_the_start=diff, progress=progress, divergences=divergences
+    )
     if until is not None and state.matcher.sequence < until:
         raise StoreError(
             f"{storage.path}: the log ends at sequence {state.matcher.sequence}; "
             f"choose --until from 0 to there"
         )
-    return {**_state(state), "instruments": list(state.matcher.instruments)}, state
+    report = {**_state(state), "instruments": list(state.matcher.instruments)}
+    if divergences is not None:
+        report["ok"] = not divergences
+        report["differences"] = [
+            {"sequence": d.sequence, "index": d.index, "recorded": d.recorded, "derived": d.derived}
+            for d in divergences
+        ]
+        if divergences:
+            report["error"] = str(divergences[0])
+    return report, state
 
 
 def write_snapshot(storage: DirectoryStorage, progress: Progress, *, archive: bool) -> Report:
@@ -138,13 +163,13 @@ class Selection:
     until: str | None = None
 
     def has(self, line: dict[str, Any]) -> bool:
-        time: str = line.get("time", "")
+        when: str = line.get("time", "")
         return (
             (self.order_id is None or line.get("order_id") == self.order_id)
             and (self.participant is None or line.get("participant") == self.participant)
             and (self.symbol is None or line.get("instrument") == self.symbol)
-            and (self.since is None or time[: len(self.since)] >= self.since)
-            and (self.until is None or (time != "" and time[: len(self.until)] <= self.until))
+            and (self.since is None or when[: len(self.since)] >= self.since)
+            and (self.until is None or (when != "" and when[: len(self.until)] <= self.until))
         )
 
 
@@ -197,6 +222,19 @@ def sentence(line: dict[str, Any]) -> str:
         case _:
             what = f"{line['instrument']} not listed: {line['reason']}"
     return f"{line['time']}  {line['sequence']:>9}.{line['index']:<3} {what}"
+
+
+TABLE = ("time", "event", "price", "traded_quantity", "remaining_quantity", "liquidity", "reason")
+
+
+def table(lines: list[dict[str, Any]]) -> list[str]:
+    """The lines of one order as rows of a table, its heading first."""
+    rows = [TABLE, *(tuple(str(line.get(field, "")) for field in TABLE) for line in lines)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _state(state: Recovered) -> Report:

@@ -179,7 +179,7 @@ class FlowFile:
                 self._raw: Any = io.FileIO(sys.stdin.fileno(), closefd=False)
             else:
                 path = Path(name)
-                self._raw = io.FileIO(path)  # close() closes it  # close() closes it
+                self._raw = io.FileIO(path)
                 self.size = path.stat().st_size
         except OSError as error:
             raise FileProblem(

@@ -1,6 +1,5 @@
 """The tour: what V2 is about, shown on a real process that is really killed."""
 
-import os
 import random
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from ..engine.wal_reader import LogReader
 from ..errors import EngineBusy
 from ..models.enums import OrderType, Side, TimeInForce
 from .inspect import sentence
+from .stream import write_to_standard_output
 
 PRODUCERS = 4
 SYMBOL = "ACME"
@@ -65,8 +65,9 @@ def victim(data_dir: Path) -> None:
     with EventDrivenMatchingEngine.open(
         data_dir, instruments=[ListInstrument(SYMBOL, "0.01", "1")]
     ) as engine:
+        telling = threading.Lock()
         threads = [
-            threading.Thread(target=_produce, args=(engine, participant), daemon=True)
+            threading.Thread(target=_produce, args=(engine, participant, telling), daemon=True)
             for participant in range(1, PRODUCERS + 1)
         ]
         for thread in threads:
@@ -75,7 +76,9 @@ def victim(data_dir: Path) -> None:
             thread.join()
 
 
-def _produce(engine: EventDrivenMatchingEngine, participant: int) -> None:
+def _produce(
+    engine: EventDrivenMatchingEngine, participant: int, one_at_a_time: threading.Lock
+) -> None:
     flow = producer_flow(participant)
     waiting: list[Receipt[list[AnyEvent]]] = []
     for command in flow:
@@ -90,7 +93,8 @@ def _produce(engine: EventDrivenMatchingEngine, participant: int) -> None:
             for receipt in waiting:
                 events = receipt.result()
                 told.append(f"{events[0].sequence} {_digest(events)}\n")
-            os.write(1, "".join(told).encode())
+            with one_at_a_time:
+                write_to_standard_output("".join(told).encode())
             waiting.clear()
 
 

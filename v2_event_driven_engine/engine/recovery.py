@@ -62,11 +62,13 @@ def recover(
     until: int | None = None,
     from_the_start: bool = False,
     progress: Progress | None = None,
+    divergences: list[ReplayDivergence] | None = None,
 ) -> Recovered:
     """Rebuild the state that the directory stands for; with ``until``, as of that sequence.
 
     ``from_the_start`` replays everything there is, instead of what is behind the newest snapshot.
-    Nothing is changed. ``progress`` is called with the sequence reached after each batch.
+    Nothing is changed. ``progress`` is called with the sequence reached after each batch. With
+    ``divergences``, the first of each batch is put there instead of being raised.
     O(snapshot + commands behind it).
 
     Raises:
@@ -76,7 +78,12 @@ def recover(
     reader = LogReader(storage, state.position)
     if until is None or state.matcher.sequence < until:
         for batch in reader:
-            _check_outcomes(batch, state.unrecorded)
+            try:
+                _check_outcomes(batch, state.unrecorded)
+            except ReplayDivergence as divergence:
+                if divergences is None:
+                    raise
+                divergences.append(divergence)
             _apply(batch, state, until)
             state.durable_sequence = batch.header.durable_sequence
             if progress is not None:
@@ -194,9 +201,10 @@ def _check_outcomes(batch: StoredBatch, derived: list[list[AnyEvent]]) -> None:
         raise LogDamaged(
             batch.file, batch.offset, batch.body.outcomes_first, "recorded events are missing"
         )
-    if bytes(batch.body.outcomes) != encode_outcomes(derived):
-        raise _divergence(batch, derived)
+    expected = list(derived)
     derived.clear()
+    if bytes(batch.body.outcomes) != encode_outcomes(expected):
+        raise _divergence(batch, expected)
 
 
 def _divergence(batch: StoredBatch, derived: list[list[AnyEvent]]) -> StoreError:

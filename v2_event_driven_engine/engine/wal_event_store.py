@@ -73,8 +73,7 @@ class WalEventStore:
       1. One write and one fdatasync a batch; the next batch is not written before that returned.
       2. ``durable_sequence`` only ever rises, and only after a sync.
       3. A recovered segment is never appended to: every start opens a new segment, of a new
-         generation, whose header says where the one before ends. That rename is the one atomic
-         step of a recovery.
+         generation, whose header says where the one before ends.
       4. A segment is zero-filled and synced before its first batch, so appends neither grow a file
          nor run out of disk in the middle of a batch.
       5. After any exception the log is left as it is; the object must not be used again.

@@ -2,9 +2,9 @@
 
 Three things may be found where the next batch should be:
 
-- zeros to the end of the file: a clean end; - something else in the last segment that no later
-batch vouches for: a **torn tail**, the remains of
-  a batch whose sync never returned. Nobody was answered; it is reported and ignored from then on;
+- zeros to the end of the file: a clean end;
+- something else in the last segment that no later batch vouches for: a **torn tail**, the remains
+  of a batch whose sync never returned. Nobody was answered; it is reported and set aside;
 - anything else: **damage** to acknowledged data. Reading stops with ``LogDamaged``.
 """
 

@@ -1,5 +1,6 @@
 """The log: what is written is read back, damage is found, restarts keep one history."""
 
+import json
 import struct
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from v2_event_driven_engine.errors import (
     ReplayDivergence,
     UnsupportedFormat,
 )
+from v2_event_driven_engine.main import main
 
 from .faults import proves
 from .flow import commands
@@ -246,6 +248,25 @@ def test_replay_that_gives_other_events_is_refused_at_the_first_of_them(
         recover(DirectoryStorage(tmp_path))
 
 
+def test_replay_with_diff_shows_every_difference_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_engine(tmp_path, 100, max_batch=1)
+    original = Matcher.apply
+
+    def other(self: Matcher, sequence: int, timestamp_ns: int, command: object) -> list[AnyEvent]:
+        events = original(self, sequence, timestamp_ns, command)  # type: ignore[arg-type]
+        return events[:-1] if sequence in (17, 40) else events
+
+    arguments = ["replay", "--diff", "--json", "--data-dir", str(tmp_path)]
+    assert main(arguments) == 0
+    monkeypatch.setattr(Matcher, "apply", other)
+    assert main(arguments) == 1
+    report = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert [difference["sequence"] for difference in report["differences"]] == [17, 40]
+    assert {difference["derived"] for difference in report["differences"]} == {"nothing"}
+
+
 @proves("poison")
 def test_a_command_that_makes_the_matcher_fail_is_pointed_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +284,7 @@ def test_a_command_that_makes_the_matcher_fail_is_pointed_at(
     monkeypatch.setattr(Matcher, "apply", poisoned)
     with pytest.raises(MatcherBug, match=r"sequence 23 .*KeyError"):
         recover(DirectoryStorage(tmp_path))
+    assert main(["verify", "--data-dir", str(tmp_path)]) == 3
 
 
 def test_recovery_from_a_snapshot_and_the_tail_equals_recovery_from_the_start(

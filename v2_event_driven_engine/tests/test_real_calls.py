@@ -5,10 +5,12 @@ tests are skipped, and say so. ``REAL_CALLS=all`` tries every call instead of a 
 """
 
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from .flow import commands
 ROOT = Path(__file__).resolve().parents[2]
 COUNT, SEED = 40, 4
 DEADLINE_SECONDS = 60.0
+KILLS = int(os.environ.get("KILLS", "15"))
 WRITES = ("pwrite64", "fdatasync", "fsync", "rename", "ftruncate", "openat", "flock")
 
 
@@ -111,6 +114,32 @@ def test_killed_at_a_system_call_loses_nothing_answered(tmp_path: Path, call: st
         status, _, said = run_victim(data_dir)
         assert status == 0, said
         check_recovers(data_dir, COUNT)
+
+
+@proves("kill")
+def test_killed_at_any_moment_loses_nothing_answered(tmp_path: Path) -> None:
+    """``KILLS`` in the environment says how often (default 15); each moment is drawn by lot."""
+    choose = random.Random(20121)
+    done = kills = answered = life = 0
+    while kills < KILLS:
+        if done == COUNT:
+            life, answered = life + 1, 0
+        data_dir = tmp_path / str(life)
+        command = [sys.executable, "-m", f"{__package__}.victim", str(data_dir), str(COUNT), "4"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            timer = threading.Timer(choose.uniform(0.03, 0.3), process.kill)
+            timer.start()
+            said = process.stdout.read()
+            timer.cancel()
+            status = process.wait()
+        kills += status == -9
+        answered = max([answered, *map(int, said.split(b"\n")[:-1])])
+        if data_dir.exists():
+            check_recovers(data_dir, answered)
+            done = recover(DirectoryStorage(data_dir)).matcher.sequence
+        assert status in (0, -9)
+        done = COUNT if status == 0 else done
 
 
 @needs_strace
