@@ -80,7 +80,7 @@ def _objection_to_answers(commands: Sequence[Call], reads: Sequence[Call]) -> st
             expected = timeless(engine.execute(command.request))
             assert isinstance(command.answer, list)
             if timeless(command.answer) != expected:
-                return f"sequence {sequence} should have been answered {expected}"
+                return f"sequence {sequence}: {command.answer} should have been {expected}"
         for number in observers:
             if _shows(reads[number], engine):
                 points[number].append(sequence)

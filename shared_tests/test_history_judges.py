@@ -113,7 +113,7 @@ def test_a_cancel_that_two_clients_win_is_refused() -> None:
     won, lost = history[2], history[3]
     assert isinstance(won.answer, list)
     also_won = replace(lost, answer=[{**won.answer[0], "sequence": 4}])
-    assert_refused([*history[:3], also_won], "sequence 4 should have been answered")
+    assert_refused([*history[:3], also_won], "sequence 4: ")
 
 
 def test_a_lost_update_is_refused() -> None:
@@ -121,13 +121,13 @@ def test_a_lost_update_is_refused() -> None:
     reduce = {"command": "reduce", "order_id": 1, "participant": 1, "by": 1}
     history = answered((LIST, 0, 1), (order(1), 2, 3), (reduce, 4, 7), (reduce, 5, 6))
     assert_accepted(history)
-    assert_refused(with_answer(history, 3, remaining=4), "sequence 4 should have been answered")
+    assert_refused(with_answer(history, 3, remaining=4), "sequence 4: ")
 
 
 def test_a_wrong_trade_id_is_refused() -> None:
     history = answered((LIST, 0, 1), (order(1), 2, 3), (order(2, side="SELL"), 4, 5))
     assert_accepted(history)
-    assert_refused(with_answer(history, 2, trade_id=2), "sequence 3 should have been answered")
+    assert_refused(with_answer(history, 2, trade_id=2), "sequence 3: ")
 
 
 @pytest.mark.parametrize("own_sequence", [True, False])
