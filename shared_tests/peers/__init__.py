@@ -3,6 +3,7 @@
 Each peer was written by somebody else, in its own way, and is installed from PyPI. On the fragment
 that they all have, limit orders and cancels, every fill (maker, price, quantity, in order), the
 success of every cancel and both best levels must be equal, command by command, over dense flows.
+(`obook` shows only whole books; its best levels are compared after every 200th command.)
 
 | module | what it is for |
 |---|---|
