@@ -1,14 +1,16 @@
 """The audit trail: complete, each event exactly once, readable, and its edits are evident."""
 
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from v2_event_driven_engine import EventDrivenMatchingEngine
+from v2_event_driven_engine import EventDrivenMatchingEngine, ListInstrument
 from v2_event_driven_engine.cli.inspect import sentence
 from v2_event_driven_engine.engine import audit_logger
 from v2_event_driven_engine.engine.audit_event import AuditLine
+from v2_event_driven_engine.engine.audit_follower import follow
 from v2_event_driven_engine.engine.audit_logger import (
     AUDIT_LOG,
     FIRST_CHAIN,
@@ -24,7 +26,7 @@ from v2_event_driven_engine.engine.recovery import take_snapshot
 from v2_event_driven_engine.engine.storage import DirectoryStorage
 from v2_event_driven_engine.engine.trade import TradeExecuted
 from v2_event_driven_engine.engine.wal_reader import segment_name
-from v2_event_driven_engine.errors import LogDamaged
+from v2_event_driven_engine.errors import LogDamaged, StoreError
 
 from .faults import proves
 from .flow import commands
@@ -167,8 +169,6 @@ def test_any_edit_of_the_trail_is_found_at_its_line(tmp_path: Path) -> None:
 
 
 def test_the_last_audited_sequence_is_found_behind_lines_of_any_length(tmp_path: Path) -> None:
-    from v2_event_driven_engine import ListInstrument  # noqa: PLC0415
-
     with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
         for symbol in ("A", "B"):
             engine.submit(ListInstrument(symbol, "0." + "0" * 200_000 + "1", "1")).result(30.0)
@@ -183,3 +183,87 @@ def test_the_life_of_an_order_reads_as_sentences(tmp_path: Path) -> None:
     for word in ("listed, tick", "accepted:", "bought", "sold", "as taker", "as maker", "canceled",
                  "refused:", "reduced;", "replaced:", "expired", "rejected:"):  # fmt: skip
         assert any(word in line for line in told), word
+
+
+def test_a_refused_instrument_is_told_too(tmp_path: Path) -> None:
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        for tick_size in ("0.01", "0.02"):
+            engine.submit(ListInstrument("ACME", tick_size, "1")).result(30.0)
+    write_trail(tmp_path)
+    told = [sentence(line) for line in read_lines(tmp_path / AUDIT_LOG)]
+    assert told[1].endswith("ACME not listed: DUPLICATE_SYMBOL")
+
+
+def test_a_trail_ending_in_something_else_is_refused_and_named(tmp_path: Path) -> None:
+    run_engine(tmp_path, 10)
+    (tmp_path / AUDIT_LOG).write_bytes(write_trail(tmp_path) + b"a note by hand\n")
+    with pytest.raises(StoreError, match=r"audit\.log: the last line is not an audit line"):
+        EventDrivenMatchingEngine.open(tmp_path, audit=False)
+    with pytest.raises(StoreError, match=r"line \d+: not an audit line"):
+        list(read_lines(tmp_path / AUDIT_LOG))
+    (tmp_path / AUDIT_LOG).unlink()
+    EventDrivenMatchingEngine.open(tmp_path, audit=False).close()
+
+
+def test_a_torn_last_line_is_not_counted_and_not_called_an_edit(tmp_path: Path) -> None:
+    run_engine(tmp_path, 10)
+    whole = write_trail(tmp_path)
+    path = tmp_path / AUDIT_LOG
+    path.write_bytes(whole[:-5])
+    lines = whole.count(b"\n")
+    assert verify_chain(path) == (lines - 1, None)
+    assert verify_against_log(path, DirectoryStorage(tmp_path)) == (lines - 1, None)
+    assert len(list(read_lines(path))) == lines - 1
+
+
+def test_a_trail_of_more_than_the_log_recorded_is_found_by_verify(tmp_path: Path) -> None:
+    run_engine(tmp_path / "long", 20)
+    run_engine(tmp_path / "short", 19)
+    (tmp_path / "short" / AUDIT_LOG).write_bytes(b"")
+    forged = write_trail(tmp_path / "short")
+    place = audit_logger.last_place(DirectoryStorage(tmp_path / "short"))
+    extra, _ = chained(AuditLine(20, "order_accepted", 0), place.chain)
+    (tmp_path / "short" / AUDIT_LOG).write_bytes(forged + extra)
+    good, bad = verify_against_log(
+        tmp_path / "short" / AUDIT_LOG, DirectoryStorage(tmp_path / "short")
+    )
+    assert bad is not None
+    assert (good, bad.problem) == (forged.count(b"\n"), "the log recorded no such event")
+
+
+def test_a_logger_that_is_up_to_date_writes_nothing(tmp_path: Path) -> None:
+    run_engine(tmp_path, 10)
+    logger = AuditLogger(DirectoryStorage(tmp_path))
+    assert logger.catch_up() > 0
+    assert logger.catch_up() == 0
+    logger.close()
+
+
+def test_a_trail_behind_the_newest_snapshot_is_completed_from_an_older_place(
+    tmp_path: Path,
+) -> None:
+    run_engine(tmp_path, 60)
+    whole = write_trail(tmp_path)
+    take_snapshot(DirectoryStorage(tmp_path))
+    (tmp_path / AUDIT_LOG).write_bytes(whole[: len(whole) // 2])
+    assert write_trail(tmp_path) == whole
+
+
+def test_the_trail_is_written_in_pieces_of_bounded_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_engine(tmp_path, 60)
+    whole = write_trail(tmp_path)
+    (tmp_path / AUDIT_LOG).unlink()
+    monkeypatch.setattr(audit_logger, "WRITE_BYTES", 100)
+    assert write_trail(tmp_path) == whole
+
+
+def test_the_follower_ends_with_its_lifeline_and_leaves_a_complete_trail(tmp_path: Path) -> None:
+    run_engine(tmp_path, 60)
+    lifeline, engine_end = os.pipe()
+    os.close(engine_end)
+    follow(tmp_path, lifeline)
+    os.close(lifeline)
+    lines, bad = verify_against_log(tmp_path / AUDIT_LOG, DirectoryStorage(tmp_path))
+    assert (bad, lines > 60) == (None, True)

@@ -27,6 +27,7 @@ from v2_event_driven_engine.errors import (
     EngineStopped,
     IllegalTransition,
     MalformedCommand,
+    SequenceGap,
 )
 
 from .faults import proves
@@ -309,3 +310,71 @@ def test_instruments_are_listed_once_however_often_the_engine_is_opened(tmp_path
             tmp_path, instruments=[INSTRUMENT], audit=False, segment_bytes=4096
         ) as engine:
             assert engine.state()[0] == 1
+
+
+def test_a_producer_that_comes_after_the_writer_has_gone_is_refused_too() -> None:
+    engine = EventDrivenMatchingEngine.in_memory(instruments=[INSTRUMENT])
+    engine.close()
+    engine._closing = False  # what a producer saw that was interrupted just before it enqueued
+    receipt = engine.submit(order(1))
+    with pytest.raises(EngineClosed):
+        receipt.result(0)
+
+
+def test_leaving_a_block_raises_the_failure_unless_something_else_is_on_its_way() -> None:
+    def fail_inside(trouble: Exception | None) -> None:
+        with engine_on(FailingStore(1)) as engine:
+            with pytest.raises(EngineStopped):
+                engine.submit(INSTRUMENT).result(DEADLINE)
+            if trouble is not None:
+                raise trouble
+
+    with pytest.raises(EngineStopped):
+        fail_inside(None)
+    with pytest.raises(KeyError):
+        fail_inside(KeyError("the caller's own"))
+
+
+def test_every_way_to_change_an_order_has_a_method() -> None:
+    with EventDrivenMatchingEngine.in_memory(instruments=[INSTRUMENT]) as engine:
+        engine.submit(order(1, quantity=10))
+        engine.submit(order(2, quantity=10))
+        for receipt, name in (
+            (engine.reduce(1, 1, 4), "OrderReduced"),
+            (engine.replace(1, 1, 99, None), "OrderReplaced"),
+            (engine.cancel(1, 1), "OrderCanceled"),
+            (engine.mass_cancel(1, None), "OrderCanceled"),
+        ):
+            assert type(receipt.result(DEADLINE)[0]).__name__ == name
+        assert engine.state()[1] == 0
+
+
+def test_a_command_out_of_turn_is_a_bug_and_changes_nothing() -> None:
+    matcher = Matcher()
+    matcher.apply(1, 0, INSTRUMENT)
+    for sequence in (1, 3):
+        with pytest.raises(SequenceGap):
+            matcher.apply(sequence, 0, order(1))
+    assert (matcher.sequence, matcher.order(1)) == (1, (None, 0))
+
+
+def test_a_receipt_may_be_waited_for_by_many_and_asked_again() -> None:
+    store = GatedStore()
+    engine = engine_on(store)
+    receipt = engine.submit(INSTRUMENT)
+    assert store.syncing.acquire(timeout=DEADLINE)
+    heard: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: heard.append(receipt.result(DEADLINE)[0].sequence))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    store.gate.release()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert heard == [1, 1, 1]
+    assert receipt.result(0)[0].sequence == 1
+    receipt.fail(EngineStopped("too late"))
+    assert receipt.result(0)[0].sequence == 1
+    engine.close()
