@@ -35,7 +35,6 @@ from .events import (
     AnyEvent,
     CancelRejected,
     InstrumentListed,
-    InstrumentRejected,
     MassCanceled,
     OrderAccepted,
     OrderCanceled,
@@ -155,7 +154,7 @@ class Auditor:
                 line.instrument = event.symbol
                 line.tick_size, line.lot_size = event.tick_size, event.lot_size
                 yield line
-            case InstrumentRejected():
+            case _:  # InstrumentRejected
                 line = self._line(event, "instrument_rejected")
                 line.instrument, line.reason = event.symbol, event.reason.name
                 yield line

@@ -116,7 +116,6 @@ class DirectoryStorage:
             raise DirectoryUnusable(
                 f"{self.path}: {error.strerror}; name another directory with --data-dir"
             ) from error
-        self._lock_descriptor = -1
 
     def _make(self) -> None:
         missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
@@ -138,9 +137,7 @@ class DirectoryStorage:
         self._lock_descriptor = descriptor
 
     def unlock(self) -> None:
-        if self._lock_descriptor >= 0:
-            os.close(self._lock_descriptor)
-            self._lock_descriptor = -1
+        os.close(self._lock_descriptor)
 
     def names(self) -> list[str]:
         names = {entry.name for entry in self.path.iterdir() if entry.is_file()}

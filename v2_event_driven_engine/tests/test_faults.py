@@ -235,6 +235,33 @@ def test_recorded_events_that_are_not_those_of_the_replay_are_shown(tmp_path: Pa
         forger.refused(problem, ReplayDivergence)
 
 
+@proves("divergence")
+def test_a_difference_behind_equal_events_is_found_at_its_place(tmp_path: Path) -> None:
+    forger = Forger(tmp_path)
+    right = recover(forger.storage).matcher.apply(21, LATE, COMMAND)
+    store = forger.store(forger.position)
+    store.append(LATE, [COMMAND, COMMAND], ())
+    store._write(LATE, Body((), 21, [right, []]))
+    forger.refused("sequence 22, event 0: the log recorded nothing", ReplayDivergence)
+
+
+def test_bytes_that_only_look_like_a_later_batch_vouch_for_nothing(tmp_path: Path) -> None:
+    run_engine(tmp_path / "whole", 20)
+    crashed = crashed_copy(tmp_path / "whole", tmp_path / "crashed")
+    reader = LogReader(DirectoryStorage(crashed))
+    list(reader)
+    path = crashed / segment_name(1)
+    data = bytearray(path.read_bytes())
+    salt = wal_format.SEGMENT_HEADER.unpack_from(data)[4] & 0xFFFFFFFF
+    magic = (wal_format.BATCH_MAGIC ^ salt).to_bytes(4, "little")
+    for offset in (512 + 8, 1024):  # not where a batch may begin; where one may, but no batch
+        at = reader.position.offset + offset
+        data[at : at + 4] = magic
+    path.write_bytes(data)
+    state = recover(DirectoryStorage(crashed))
+    assert (state.matcher.sequence, state.torn is not None) == (20, True)
+
+
 @proves("unknown")
 def test_an_unknown_event_is_refused_by_replay_and_by_the_audit(tmp_path: Path) -> None:
     forger = Forger(tmp_path)
