@@ -3,6 +3,7 @@
 nox                 the quick set: tests, lint, types, docs
 nox -s tests        the tests, on every interpreter from PYTHONS that this machine has
 nox -s tests-3.12 -- -k matcher
+nox -s conformance  the shared tests, thoroughly
 nox -s faults       V2's log hurt in every way, a hundred thousand times
 nox -s bench        throughput, measured on this machine
 nox -s demo         both tours
@@ -48,6 +49,14 @@ def tests(session: nox.Session) -> None:
         for example in EXAMPLES:
             with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
                 session.run("python", "-m", "doctest", str(example), env={"PYTHONPATH": str(HERE)})
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The shared tests, thoroughly: ten times the random sessions, a longer exhaustion."""
+    install(session, "tests")
+    profile = {"HYPOTHESIS_PROFILE": "ci"}
+    session.run("python", "-m", "pytest", "shared_tests", *session.posargs, env=profile)
 
 
 @nox.session
@@ -115,3 +124,10 @@ def peers(session: nox.Session) -> None:
     """Compare both versions with other people's engines; PEER_COMMANDS says for how long."""
     install(session, "tests", "peers")
     session.run("python", "-m", "pytest", "shared_tests/peers", *session.posargs)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the rules in thousands of small ways; every change must make a test fail."""
+    install(session, "tests", "mutation")
+    session.run("python", "-m", "shared_tests.planted_bugs.mutation", *session.posargs)

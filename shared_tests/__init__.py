@@ -12,5 +12,9 @@ for anything but being right. They are compared event by event, hash by hash.
 | `strategies` | random command sequences for Hypothesis |
 | `reference_stream`, `examples` | what a stream of lines must be answered with; lines to send |
 | `market_data` | a real trading day of NASDAQ, when it is on the machine |
+| `judge`, `properties`, `evidence` | a judge that checks a trace without matching |
+| `exhaustion` | every sequence of commands up to a length |
+| `linearizability`, `concurrent_*`, `history_judges` | concurrent histories, and whether one order explains them |
+| `planted_bugs`, `peers`, `tracebook` | mistakes to be noticed; outside opinions |
 | `programs` | both `main.py` as subprocesses |
 """
