@@ -14,7 +14,7 @@ for anything but being right. They are compared event by event, hash by hash.
 | `market_data` | a real trading day of NASDAQ, when it is on the machine |
 | `judge`, `properties`, `evidence` | a judge that checks a trace without matching |
 | `exhaustion` | every sequence of commands up to a length |
-| `linearizability`, `concurrent_*`, `history_judges` | concurrent histories, and whether one order explains them |
+| `linearizability`, `concurrent_*`, `history_judges` | is a concurrent history explained? |
 | `planted_bugs`, `peers`, `tracebook` | mistakes to be noticed; outside opinions |
 | `programs` | both `main.py` as subprocesses |
 """

@@ -223,9 +223,7 @@ class V2Reopened(V2Engine):
 
 
 def _open_on_disk(directory: Path) -> v2.EventDrivenMatchingEngine:
-    return v2.EventDrivenMatchingEngine.open(
-        directory / "v2", audit=False, segment_bytes=64 * 1024
-    )
+    return v2.EventDrivenMatchingEngine.open(directory / "v2", audit=False, segment_bytes=64 * 1024)
 
 
 def _named(order: tuple[v2.OrderStatus | None, int]) -> tuple[str, int]:
