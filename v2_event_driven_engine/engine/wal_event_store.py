@@ -6,6 +6,7 @@ what is found when the log is read back is judged in ``wal_reader.py``.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from .events import AnyEvent, Command
@@ -153,10 +154,15 @@ class WalEventStore:
         header = encode_segment_header(
             self._number, generation, self._next_sequence, previous, size
         )
-        file = self._storage.create(UNFINISHED_SEGMENT)
-        _fill_with_zeros(file, size)
-        file.write_at(0, header)
-        file.sync()
+        try:
+            file = self._storage.create(UNFINISHED_SEGMENT)
+            _fill_with_zeros(file, size)
+            file.write_at(0, header)
+            file.sync()
+        except OSError:
+            with suppress(OSError):  # a disk that is full should not stay full because of this
+                self._storage.remove(UNFINISHED_SEGMENT)
+            raise
         self._storage.rename(UNFINISHED_SEGMENT, segment_name(self._number))
         self._storage.sync_directory()
         return file, size, int.from_bytes(header[-4:], "little"), generation & 0xFFFFFFFF
