@@ -211,6 +211,8 @@ class SimulatedDisk:
 
     def remove(self, name: str) -> None:
         self.before_call("remove")
+        if name not in self.names_now:
+            raise FileNotFoundError(name)
         self._change(name, None)
         self.after_call()
 
