@@ -447,8 +447,10 @@ class DirectoryMachine(LogMachine):
         return self.engine.state()
 
     def teardown(self) -> None:
-        self.engine.close()
-        shutil.rmtree(self.place)
+        try:
+            self.engine.close()
+        finally:
+            shutil.rmtree(self.place)
 
 
 # The share of the profile's examples that a machine gets, and how many steps each has.
