@@ -5,7 +5,7 @@ nox -s tests        the tests, on every interpreter from PYTHONS that this machi
 nox -s tests-3.12 -- -k matcher
 nox -s conformance  the shared tests, thoroughly
 nox -s faults       V2's log hurt in every way, a hundred thousand times
-nox -s bench        throughput, measured on this machine
+nox -s bench        throughput and recovery, measured on this machine
 nox -s demo         both tours
 nox -s tracebook    an outside judge over both versions
 nox -s peers        other people's engines beside both versions
@@ -99,9 +99,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure throughput; what stands behind -- goes to the script."""
+    """Measure throughput and recovery; what stands behind -- goes to the first script."""
     install(session)
     session.run("python", "-m", "benchmarks.throughput", *session.posargs)
+    session.run("python", "-m", "benchmarks.recovery")
 
 
 @nox.session
