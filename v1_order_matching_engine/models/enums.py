@@ -4,8 +4,6 @@ All are `StrEnum`: a member is its own text, so it hashes and encodes at the spe
 
 >>> Side.BUY == "BUY"
 True
->>> Side.BUY.opposite
-<Side.SELL: 'SELL'>
 """
 
 from enum import StrEnum, unique
@@ -17,11 +15,6 @@ class Side(StrEnum):
 
     BUY = "BUY"
     SELL = "SELL"
-
-    @property
-    def opposite(self) -> "Side":
-        """The side that this one trades against."""
-        return Side.SELL if self is Side.BUY else Side.BUY
 
 
 @unique

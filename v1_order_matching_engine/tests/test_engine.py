@@ -254,6 +254,21 @@ def test_the_check_notices_an_order_that_is_lost_or_counted_twice(engine: Matchi
         engine.check_invariants()
 
 
+def test_the_check_notices_a_terminal_order_in_a_book(engine: MatchingEngine) -> None:
+    engine.submit(limit(1, Side.BUY, 100, 5))
+    engine._rules.register.live[1].status = OrderStatus.FILLED
+    with pytest.raises(InvariantBroken, match="a terminal order rests"):
+        engine.check_invariants()
+
+
+def test_the_lock_counts_every_call_also_the_one_that_asks(engine: MatchingEngine) -> None:
+    before = engine.lock_statistics
+    engine.submit(limit(1, Side.BUY, 100, 5))
+    after = engine.lock_statistics
+    assert after.acquisitions - before.acquisitions == 2
+    assert (after.contended, after.waited_ns) == (before.contended, before.waited_ns)
+
+
 def test_the_check_notices_a_crossed_book(engine: MatchingEngine) -> None:
     engine.submit(limit(1, Side.BUY, 100, 5))
     engine.submit(limit(2, Side.SELL, 101, 5))
