@@ -68,7 +68,7 @@ def v2(tmp_path: Path) -> Program:
     return Program("v2", PROGRAMS["v2"], tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_v2_killed_again_and_again_loses_nothing_that_it_answered(v2: Program, seed: int) -> None:
     choose = random.Random(seed)
     truth = V1()

@@ -14,9 +14,9 @@ from order_flow import synthetic
 from .engine import Engine, encode, timeless
 from .programs import Program, answers
 
-COMMANDS = [encode(command) for command in synthetic.commands(1_000, seed=1)]
-EVENTS_DIGEST = "edd14bc433f787e4396dfbf37c2613fad1aa2e5570c01db821892697dcee40b2"
-STATE_HASH = "35cb84a64866f49a2d4f1aa9341eb630c7d6847a717fc89613d96a513e8ff3d4"
+COMMANDS = [encode(command) for command in synthetic.commands(400, seed=1)]
+EVENTS_DIGEST = "6dc8e2a656158aa537d4986482dcf7b4df283ef9c54a877a01e256fdc25351ae"
+STATE_HASH = "a7b728a2294cfaba10d21ab57c9f28473e1335b29a037e674516809c54859e23"
 
 
 def digest(events: list[dict[str, object]]) -> str:
