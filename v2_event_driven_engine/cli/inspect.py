@@ -74,11 +74,12 @@ def verify(storage: DirectoryStorage, progress: Progress) -> Report:
     report = {**_state(state), "commands_verified": state.commands_replayed}
     for name in snapshot.newest_first(storage):
         try:
-            snapshot.restore(snapshot.read(storage, name))
+            found = snapshot.read(storage, name)
+            snapshot.restore(found)
             then = recover(storage, from_the_start=True, until=snapshot.sequence_of(name))
         except StoreError as error:
             return {**report, "ok": False, "error": str(error)}
-        if then.matcher.state_hash() != snapshot.read(storage, name).state_hash:
+        if then.matcher.state_hash() != found.state_hash:
             return {**report, "ok": False, "error": f"{name}: not the state of that sequence"}
     path = storage.path / AUDIT_LOG
     if not path.exists():

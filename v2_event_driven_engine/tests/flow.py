@@ -1,7 +1,7 @@
 """A small seeded order flow for the tests of the log: it trades, rests, cancels and refuses."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from v2_event_driven_engine import (
     CancelOrder,
@@ -16,6 +16,7 @@ from v2_event_driven_engine import (
     TimeInForce,
 )
 from v2_event_driven_engine.engine.events import Command
+from v2_event_driven_engine.engine.matcher import Matcher
 
 SYMBOL = "ACME"
 
@@ -47,3 +48,13 @@ def commands(count: int, seed: int) -> Iterator[Command]:
                 choose.choice([TimeInForce.GTC] * 6 + [TimeInForce.IOC, TimeInForce.FOK]),
                 False, choose.choice(list(SelfTradePrevention)),
             )  # fmt: skip
+
+
+def state_hashes(flow: Iterable[Command]) -> list[str]:
+    """The state hash after 0, 1, 2 … commands of a flow."""
+    matcher = Matcher()
+    hashes = [matcher.state_hash()]
+    for sequence, command in enumerate(flow, 1):
+        matcher.apply(sequence, 0, command)
+        hashes.append(matcher.state_hash())
+    return hashes

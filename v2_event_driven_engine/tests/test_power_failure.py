@@ -15,13 +15,12 @@ from contextlib import suppress
 import pytest
 
 from v2_event_driven_engine.engine.event_log import EventLog
-from v2_event_driven_engine.engine.matcher import Matcher
 from v2_event_driven_engine.engine.recovery import open_log, recover, take_snapshot
 from v2_event_driven_engine.engine.sequencer import Sequencer
 from v2_event_driven_engine.errors import DirectoryUnusable, EngineError
 
 from .faults import proves
-from .flow import commands
+from .flow import commands, state_hashes
 from .simulated_disk import PowerFailure, SimulatedDisk
 
 IMAGES = int(os.environ.get("CRASH_IMAGES", "4000"))
@@ -31,17 +30,7 @@ FLOW = list(commands(60, seed=11))
 SEGMENT_BYTES = 4096
 
 
-def state_hashes() -> list[str]:
-    """The state hash after 0, 1, 2 … commands."""
-    matcher = Matcher()
-    hashes = [matcher.state_hash()]
-    for sequence, command in enumerate(FLOW, 1):
-        matcher.apply(sequence, 0, command)
-        hashes.append(matcher.state_hash())
-    return hashes
-
-
-HASHES = state_hashes()
+HASHES = state_hashes(FLOW)
 
 
 class History:

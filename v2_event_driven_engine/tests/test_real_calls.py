@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from v2_event_driven_engine.engine.matcher import Matcher
 from v2_event_driven_engine.engine.recovery import recover
 from v2_event_driven_engine.engine.storage import DirectoryStorage
 
 from .faults import proves
-from .flow import commands
+from .flow import commands, state_hashes
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT, SEED = 40, 4
@@ -45,16 +44,7 @@ WHY_NOT = strace_works()
 needs_strace = pytest.mark.skipif(WHY_NOT != "", reason=WHY_NOT)
 
 
-def state_hashes() -> list[str]:
-    matcher = Matcher()
-    hashes = [matcher.state_hash()]
-    for sequence, command in enumerate(commands(COUNT, SEED), 1):
-        matcher.apply(sequence, 0, command)
-        hashes.append(matcher.state_hash())
-    return hashes
-
-
-HASHES = state_hashes()
+HASHES = state_hashes(commands(COUNT, SEED))
 
 
 def run_victim(data_dir: Path, *strace: str) -> tuple[int, int, str]:
