@@ -1,0 +1,87 @@
+"""The command line: `python -m benchmarks`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from .apart import measure_apart
+from .findings import Section
+from .measure import RESULTS, machine
+from .report import Findings, write
+
+BENCHMARKS = ("matching", "durable", "latency", "recovery", "growth", "threads", "end_to_end")
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+REPETITIONS = 7
+QUICK_REPETITIONS = 1
+
+DESCRIPTION = """\
+Measure both versions, and other people's engines beside them on the same operations.
+What is not installed is left out, and the report says so; `nox -s bench` installs all.
+"""
+EPILOG = """\
+benchmarks:
+  matching     in memory: every engine, synthetic and real order flow
+  durable      with a log that is synced: batches of 1, 64 and 1024, audit off and on
+  latency      how long a client waits: closed loop, and against offered rates
+  recovery     replay from the log, with and without a snapshot; bytes on the disk
+  growth       books of 1,000 to 1,000,000 orders; bytes of memory
+  threads      V1's lock against V2's queue, 1 to 16 threads; batches; the convoy
+  end_to_end   main.py run and main.py stdio as programs, parsing included
+
+examples:
+  python -m benchmarks quick                       does everything run? (under two minutes)
+  python -m benchmarks                             the whole (under a quarter of an hour)
+  python -m benchmarks --only matching growth      two of them
+  python -m benchmarks --publish                   as docs/benchmarks.md, to be committed
+
+results: benchmarks/results/benchmarks.md, benchmarks.json, plots/
+exit status: 0 all measured; 1 a benchmark failed, the others are reported; 2 usage
+"""
+
+
+def main() -> int:
+    """Run the benchmarks one after another and write the report."""
+    options = _options()
+    quick = options.mode == "quick"
+    repetitions = options.repetitions or (QUICK_REPETITIONS if quick else REPETITIONS)
+    console = Console(stderr=True)
+    sections: list[Section] = []
+    failed: list[str] = []
+    for name in options.only or BENCHMARKS:
+        started = time.perf_counter()
+        with console.status(name) as status:
+            section = measure_apart(name, quick, repetitions, status.update)
+        taken = time.perf_counter() - started
+        console.print(f"{name}: {'failed' if section is None else 'done'}, {taken:.0f} s")
+        if section is None:
+            failed.append(name)
+        else:
+            sections.append(section)
+    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    findings = Findings(command, quick, repetitions, machine(), sections, failed)
+    console.print(f"report: {write(findings, DOCS if options.publish else RESULTS)}")
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("mode", nargs="?", choices=["full", "quick"], default="full", help="full")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME")
+    parser.add_argument("--repetitions", type=int, metavar="N", help=f"default: {REPETITIONS}")
+    parser.add_argument("--publish", action="store_true", help="write to docs/ instead")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
