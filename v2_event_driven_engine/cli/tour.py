@@ -171,10 +171,10 @@ def _recover_and_compare(data_dir: Path, answered: dict[int, str], console: Cons
     matcher = Matcher()
     same = different = 0
     for batch in LogReader(storage):
-        for command in batch.body.commands:
-            events = matcher.apply(matcher.sequence + 1, batch.header.timestamp_ns, command)
-            if matcher.sequence in answered:
-                if answered[matcher.sequence] == _digest(events):
+        happened = matcher.apply_all(batch.header.timestamp_ns, batch.body.commands)
+        for sequence, events in enumerate(happened, batch.header.first_sequence):
+            if sequence in answered:
+                if answered[sequence] == _digest(events):
                     same += 1
                 else:
                     different += 1

@@ -227,20 +227,17 @@ def _divergence(batch: StoredBatch, derived: list[list[AnyEvent]]) -> StoreError
 
 def _apply(batch: StoredBatch, state: Recovered, until: int | None) -> None:
     matcher = state.matcher
-    apply = matcher.apply
-    timestamp_ns = batch.header.timestamp_ns
-    derived = state.unrecorded
-    sequence = batch.header.first_sequence
     commands = batch.body.commands
+    first = batch.header.first_sequence
     if until is not None:
-        commands = commands[: until - sequence + 1]
+        commands = commands[: until - first + 1]
     try:
-        for sequence, command in enumerate(commands, sequence):  # noqa: B020  # counts on
-            derived.append(apply(sequence, timestamp_ns, command))
+        state.unrecorded += matcher.apply_all(batch.header.timestamp_ns, commands)
     except Exception as error:
         raise MatcherBug(
-            f"{batch.file}: byte {batch.offset}: sequence {sequence} ({command}) makes the matcher "
-            f"fail ({type(error).__name__}: {error}). The log is intact; open it with a version "
-            f"that is mended."
+            f"{batch.file}: byte {batch.offset}: sequence {matcher.sequence} "
+            f"({commands[matcher.sequence - first]}) makes the matcher fail "
+            f"({type(error).__name__}: {error}). The log is intact; open it with a version that "
+            f"is mended."
         ) from error
     state.commands_replayed += len(commands)

@@ -4,7 +4,8 @@ One call of :meth:`Sequencer.process` is one batch. The order of its steps is th
 promise, and the whole of it fits on a screen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import filterfalse, groupby
 from typing import Any
 
 from .event_log import EventLog
@@ -39,27 +40,22 @@ class Sequencer:
 
     def process(self, requests: Sequence[Request]) -> list[Any]:
         """One batch: the events of each command, the answer to each question. The hot loop."""
-        commands = [request for request in requests if not callable(request)]
+        commands: list[Any] = list(filterfalse(callable, requests))
         if commands:
             self._timestamp_ns = max(self._timestamp_ns, self._clock())
             self._store.append(self._timestamp_ns, commands, self._unrecorded)
             self._unrecorded = []
-        timestamp_ns = self._timestamp_ns
-        unrecorded = self._unrecorded
-        matcher = self.matcher
-        apply = matcher.apply
-        sequence = matcher.sequence
         answers: list[Any] = []
-        for request in requests:
-            if callable(request):
-                answers.append(request(matcher))
+        runs: Iterator[tuple[bool, Iterator[Any]]] = groupby(requests, callable)
+        for are_questions, run in runs:
+            if are_questions:
+                answers += [question(self.matcher) for question in run]
             else:
-                sequence += 1
-                events = apply(sequence, timestamp_ns, request)
-                unrecorded.append(events)
-                answers.append(events)
+                happened = self.matcher.apply_all(self._timestamp_ns, run)
+                self._unrecorded += happened
+                answers += happened
         if commands:
-            self._event_log.publish(unrecorded)
+            self._event_log.publish(self._unrecorded)
         return answers
 
     def idle(self) -> None:

@@ -2,13 +2,14 @@
 
 import json
 import struct
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from v2_event_driven_engine import EventDrivenMatchingEngine
 from v2_event_driven_engine.engine import snapshot
-from v2_event_driven_engine.engine.events import AnyEvent
+from v2_event_driven_engine.engine.events import AnyEvent, Command
 from v2_event_driven_engine.engine.matcher import Matcher
 from v2_event_driven_engine.engine.recovery import recover, take_snapshot
 from v2_event_driven_engine.engine.storage import DirectoryStorage
@@ -229,19 +230,29 @@ def test_a_newer_format_is_refused_with_a_word_on_what_to_do(tmp_path: Path) -> 
         recover(DirectoryStorage(tmp_path))
 
 
+def meddle(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[list[AnyEvent], int], list[AnyEvent]]
+) -> None:
+    """From now on the events that a matcher derives for each sequence go through ``change``."""
+
+    def apply_all(
+        self: Matcher, timestamp_ns: int, commands: Iterable[Command]
+    ) -> list[list[AnyEvent]]:
+        return [
+            change(self.apply(self.sequence + 1, timestamp_ns, command), self.sequence)
+            for command in commands
+        ]
+
+    monkeypatch.setattr(Matcher, "apply_all", apply_all)
+
+
 @proves("divergence")
 def test_replay_that_gives_other_events_is_refused_at_the_first_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = run_engine(tmp_path, 100, max_batch=4)
     last = len(answered[16]) - 1
-    original = Matcher.apply
-
-    def other(self: Matcher, sequence: int, timestamp_ns: int, command: object) -> list[AnyEvent]:
-        events = original(self, sequence, timestamp_ns, command)  # type: ignore[arg-type]
-        return events if sequence != 17 else events[:-1]
-
-    monkeypatch.setattr(Matcher, "apply", other)
+    meddle(monkeypatch, lambda events, sequence: events[:-1] if sequence == 17 else events)
     with pytest.raises(
         ReplayDivergence, match=rf"sequence 17, event {last}:.*replay gives nothing"
     ):
@@ -252,15 +263,9 @@ def test_replay_with_diff_shows_every_difference_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run_engine(tmp_path, 100, max_batch=1)
-    original = Matcher.apply
-
-    def other(self: Matcher, sequence: int, timestamp_ns: int, command: object) -> list[AnyEvent]:
-        events = original(self, sequence, timestamp_ns, command)  # type: ignore[arg-type]
-        return events[:-1] if sequence in (17, 40) else events
-
     arguments = ["replay", "--diff", "--json", "--data-dir", str(tmp_path)]
     assert main(arguments) == 0
-    monkeypatch.setattr(Matcher, "apply", other)
+    meddle(monkeypatch, lambda events, sequence: events[:-1] if sequence in {17, 40} else events)
     assert main(arguments) == 1
     report = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert [difference["sequence"] for difference in report["differences"]] == [17, 40]
@@ -272,16 +277,13 @@ def test_a_command_that_makes_the_matcher_fail_is_pointed_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_engine(tmp_path, 100, max_batch=4)
-    original = Matcher.apply
 
-    def poisoned(
-        self: Matcher, sequence: int, timestamp_ns: int, command: object
-    ) -> list[AnyEvent]:
+    def poisoned(events: list[AnyEvent], sequence: int) -> list[AnyEvent]:
         if sequence == 23:
             raise KeyError("poison")
-        return original(self, sequence, timestamp_ns, command)  # type: ignore[arg-type]
+        return events
 
-    monkeypatch.setattr(Matcher, "apply", poisoned)
+    meddle(monkeypatch, poisoned)
     with pytest.raises(MatcherBug, match=r"sequence 23 .*KeyError"):
         recover(DirectoryStorage(tmp_path))
     assert main(["verify", "--data-dir", str(tmp_path)]) == 3
