@@ -22,7 +22,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from queue import SimpleQueue
@@ -63,34 +63,35 @@ Run = Callable[[], Loop]
 def measure(options: Options) -> Section:
     """Measure the closed loop, then the curve."""
     options.status("making operations")
-    operations = mixed(options.pick(60_000, 6_000)).operations
+    operations = mixed(options.pick(200_000, 10_000)).operations
+    many = operations[: options.pick(60_000, 6_000)]
     missing = MatchingEngine.missing()
     closed: dict[str, list[Loop]] = {}
     for clients in CLIENTS:
-        part = operations[: options.pick(5_000, 500)] if clients == 1 else operations
-        builds: dict[str, Run] = {f"V2, {clients:,} clients": partial(v2_closed, part, clients)}
+        part = operations[: options.pick(5_000, 500)] if clients == 1 else many
+        builds: dict[str, Run] = {f"V2, clients: {clients:,}": partial(v2_closed, part, clients)}
         if missing is None:
-            builds[f"{MatchingEngine.name}, {clients:,} clients"] = partial(
+            builds[f"{MatchingEngine.name}, clients: {clients:,}"] = partial(
                 peer_closed, part, clients
             )
         closed |= _in_turns(builds, options)
     for threads in THREADS:
         part = operations[: options.pick(10_000, 1_000)]
-        build = {f"V2, {threads} threads": partial(v2_threads, part, threads)}
+        build = {f"V2, threads: {threads}": partial(v2_threads, part, threads)}
         closed |= _in_turns(build, options)
     rows = [
         Row(name, [Series.of(loop.rate for loop in loops), *_waits(loops)])
         for name, loops in closed.items()
     ]
     work = (
-        f"{len(operations):,} operations; {options.pick(5_000, 500):,} with 1 client, "
+        f"{len(many):,} operations; {options.pick(5_000, 500):,} with 1 client, "
         f"{options.pick(10_000, 1_000):,} with threads."
     )
     closed_table = Table("Closed loop", work, ["operations a second", *COLUMNS], rows)
     open_table, plot = _curve(operations, closed, missing, options)
     figure = "64 closed-loop clients, durable"
     if missing is None:
-        pair = [[loop.rate for loop in closed[f"{n}, 64 clients"]] for n in _names(missing)]
+        pair = [[loop.rate for loop in closed[f"{n}, clients: 64"]] for n in _names(missing)]
         target = Target(figure, ratios(*pair), 1.5)
     else:
         target = Target(figure, None, 1.5, reason=f"`{MatchingEngine.name}`: {missing}")
@@ -108,7 +109,7 @@ def _names(missing: str | None) -> list[str]:
     return ["V2"] if missing else ["V2", MatchingEngine.name]
 
 
-def _in_turns(builds: dict[str, Run], options: Options) -> dict[str, list[Loop]]:
+def _in_turns(builds: Mapping[str, Run], options: Options) -> dict[str, list[Loop]]:
     found: dict[str, list[Loop]] = {name: [] for name in builds}
     for repetition in range(options.repetitions):
         for name, run in builds.items():
@@ -135,7 +136,7 @@ def _curve(
     }
     limit_seconds = options.pick(20, 3) / 10
     most = {
-        name: Series.of(loop.rate for loop in closed[f"{name}, {CLIENTS[-1]:,} clients"]).median
+        name: Series.of(loop.rate for loop in closed[f"{name}, clients: {CLIENTS[-1]:,}"]).median
         for name in _names(missing)
     }
     rows: list[Row] = []

@@ -1,105 +1,173 @@
-"""How fast V2 comes back: `python -m benchmarks.recovery` (about twenty seconds).
+"""How fast a log is turned back into the state that it stands for.
 
-One million commands of the synthetic flow are logged, with a snapshot at 900,000; then recovery
-is timed from the first command, and from the snapshot. Besides: restoring 100,000 resting orders
-from a snapshot alone. Each figure is the median of five, with the smallest and the largest. The
-garbage collector is off, as `main.py` has it while it recovers.
+The first table has both logs of the same operations: replayed from the first command, and behind a
+snapshot at nine tenths. V2 replays, derives every event again and compares it with the one that the
+log has; `matching-engine` logs commands only, and replays them.
+
+The second is V2's: the synthetic flow of `order_flow`, with every instruction of the rulebook, and
+resting orders restored from a snapshot alone. So recovery takes as long as the log behind the last
+snapshot, not as long as the log.
+
+Bytes on the disk are counted without the unused rest of the last segment, which a clean shutdown
+gives back.
 """
 
-import argparse
-import gc
-import itertools
-import statistics
-import tempfile
-import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from __future__ import annotations
 
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import v2_event_driven_engine as v2
 from order_flow import line, synthetic
-from v2_event_driven_engine import (
-    EventDrivenMatchingEngine,
-    ListInstrument,
-    NewOrder,
-    OrderType,
-    Side,
-)
-from v2_event_driven_engine.engine.events import Command
+from shared_tests.peers.adapters import load
 from v2_event_driven_engine.engine.recovery import recover, take_snapshot
 from v2_event_driven_engine.engine.storage import DirectoryStorage
 from v2_event_driven_engine.engine.wal_reader import segment_name, segment_numbers
-from v2_event_driven_engine.errors import EngineBusy
-from v2_event_driven_engine.ndjson import Query, parse
+from v2_event_driven_engine.ndjson import parse
 
-RUNS = 5
-RESTING = 100_000
+from .durable import batches, peer_end, v2_end
+from .engines import V2_LISTING, MatchingEngine, pipelined, v2_commands
+from .findings import Options, Row, Section, Series, Table, Target, ratios
+from .measure import directory, interleaved, seconds
+from .workload import Operation, mixed, resting
+
+SEED = 5
+LEVELS = 800
+FROM_THE_START = "from the first command"
+FROM_A_SNAPSHOT = "from a snapshot at nine tenths"
 
 
-def main() -> None:
-    """Log, then recover, and print what it took."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+def measure(options: Options) -> Section:
+    """Measure both tables."""
+    options.status("making operations")
+    operations = mixed(options.pick(200_000, 20_000)).operations
+    missing = MatchingEngine.missing()
+    shared, targets = _beside(operations, missing, options)
+    return Section(
+        "Recovery",
+        __doc__ or "",
+        [shared, _alone(options)],
+        targets=targets,
+        notes=[f"`{MatchingEngine.name}` did not run: {missing}."] if missing else [],
     )
-    parser.add_argument("--commands", type=int, default=1_000_000, metavar="N")
-    count: int = parser.parse_args().commands
-    gc.disable()
-    with tempfile.TemporaryDirectory() as name:
-        flow = (commands_of(line(command)) for command in synthetic.commands(count, seed=5))
-        log(Path(name), itertools.islice(flow, count * 9 // 10))
-        storage = DirectoryStorage(name)
-        take_snapshot(storage)
-        log(Path(name), flow)
-        size = sum(storage.size(segment_name(number)) for number in segment_numbers(storage))
-        print(f"{count:,} commands, {size / count:.1f} bytes of log a command, events included")
-        median = timed("from the first command", lambda: recover(storage, from_the_start=True))
-        print(f"  that is {count / median:,.0f} commands a second")
-        timed("from a snapshot at nine tenths", lambda: recover(storage))
-    with tempfile.TemporaryDirectory() as name:
-        log(Path(name), resting_orders())
-        storage = DirectoryStorage(name)
-        take_snapshot(storage)
-        timed(f"{RESTING:,} resting orders from a snapshot", lambda: recover(storage))
 
 
-def commands_of(text: bytes) -> Command:
-    """The command of a line."""
-    request = parse(text.strip())
-    assert not isinstance(request, Query)
-    return request
+def _beside(
+    operations: list[Operation], missing: str | None, options: Options
+) -> tuple[Table, list[Target]]:
+    """Both logs of the same operations."""
+    tail = len(operations) * 9 // 10
+    with directory() as ours, directory() as theirs:
+        options.status("writing the logs")
+        log(ours, [V2_LISTING, *v2_commands(operations)], tail)
+        storage = DirectoryStorage(ours)
+        bytes_each = log_bytes(storage) / len(operations)
+        builds: dict[str, Callable[[], object]] = {
+            f"V2, {FROM_THE_START}": partial(recover, storage, from_the_start=True),
+            f"V2, {FROM_A_SNAPSHOT}": partial(recover, storage),
+        }
+        if missing is None:
+            whole, cut = theirs / "whole", theirs / "cut"
+            peer_log(whole, operations, None)
+            peer_log(cut, operations, tail)
+            journal = load("matching_engine.journal").Journal
+            builds[f"{MatchingEngine.name}, {FROM_THE_START}"] = journal(whole).recover
+            builds[f"{MatchingEngine.name}, {FROM_A_SNAPSHOT}"] = journal(cut).recover
+            engine, _ = journal(whole).recover()
+            assert peer_end(engine) == v2_end(recover(storage).matcher)
+            peer_bytes = sum(path.stat().st_size for path in whole.rglob("*.wal"))
+        taken = _timed(builds, options)
+    rows = []
+    for name, times in taken.items():
+        rates = Series.of(len(operations) / time for time in times)
+        rows.append(Row(name, [Series.of(times), rates if FROM_THE_START in name else "-"]))
+    rows.append(Row("V2, bytes of log a command, events included", [f"{bytes_each:.1f}", "-"]))
+    replay = None
+    if missing is None:
+        each = f"{peer_bytes / len(operations):.1f}"
+        rows.append(Row(f"{MatchingEngine.name}, bytes of log a command", [each, "-"]))
+        pair = (taken[f"{name}, {FROM_THE_START}"] for name in (MatchingEngine.name, "V2"))
+        replay = ratios(*pair)  # of times: theirs by ours
+    targets = [
+        Target("replay from the first command", replay, 2.5, reason=missing or ""),
+        Target(
+            "V2's bytes of log a command, events included (no ratio)",
+            Series.of([bytes_each]),
+            64,
+            at_least=False,
+        ),
+    ]
+    work = f"{len(operations):,} operations, the same for both."
+    return Table("Replay", work, ["seconds", "commands a second"], rows), targets
 
 
-def resting_orders() -> Iterable[Command]:
-    """Orders on 800 price levels, none of which trades."""
-    yield ListInstrument("ACME", "0.01", "1")
-    for order_id in range(1, RESTING + 1):
-        side, price = (Side.BUY, 999) if order_id % 2 else (Side.SELL, 1000)
-        away = order_id // 2 % 400 * (-1 if side is Side.BUY else 1)
-        yield NewOrder(order_id, 1, "ACME", side, OrderType.LIMIT, price + away, 5)
+def _alone(options: Options) -> Table:
+    """V2: a long log of everything there is, and a large book."""
+    count = options.pick(1_000_000, 50_000)
+    orders = options.pick(100_000, 10_000)
+    with directory() as long, directory() as large:
+        options.status(f"writing a log of {count:,} commands")
+        flow = (parse(line(each).strip()) for each in synthetic.commands(count, SEED))
+        log(long, flow, count * 9 // 10)
+        options.status(f"writing a log of {orders:,} resting orders")
+        log(large, [V2_LISTING, *v2_commands(resting(orders, LEVELS))], orders + 1)
+        storage, book = DirectoryStorage(long), DirectoryStorage(large)
+        bytes_each = log_bytes(storage) / count
+        taken = _timed(
+            {
+                FROM_THE_START: partial(recover, storage, from_the_start=True),
+                FROM_A_SNAPSHOT: partial(recover, storage),
+                f"{orders:,} resting orders, from a snapshot": partial(recover, book),
+            },
+            Options(options.quick, min(options.repetitions, 5), options.status),
+        )
+    rows = [Row(name, [Series.of(times), "-"]) for name, times in taken.items()]
+    rate = Series.of(count / time for time in taken[FROM_THE_START])
+    rows[0] = Row(FROM_THE_START, [rows[0].cells[0], rate])
+    rows.append(Row("bytes of log a command, events included", [f"{bytes_each:.1f}", "-"]))
+    work = f"{count:,} commands of `order_flow synthetic --seed {SEED}`."
+    return Table("V2, a long log", work, ["seconds", "commands a second"], rows)
 
 
-def log(data_dir: Path, flow: Iterable[Command]) -> None:
-    """Put a flow through an engine on ``data_dir``."""
-    with EventDrivenMatchingEngine.open(data_dir, audit=False) as engine:
-        receipt = engine.ask(lambda matcher: matcher.sequence + 1)
-        for command in flow:
-            while True:
-                try:
-                    receipt = engine.submit(command)
-                    break
-                except EngineBusy:
-                    receipt.result()
+def _timed(builds: Mapping[str, Callable[[], object]], options: Options) -> dict[str, list[float]]:
+    timed = {name: partial(seconds, action) for name, action in builds.items()}
+    return interleaved(timed, options.repetitions, options.status)
 
 
-def timed(label: str, action: Callable[[], object]) -> float:
-    """Print the median, smallest and largest of some runs in seconds; return the median."""
-    seconds = []
-    for _ in range(RUNS):
-        started = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - started)
-    median = statistics.median(seconds)
-    print(f"{label:<42} {median:.2f} s  ({min(seconds):.2f} to {max(seconds):.2f})")
-    return median
+def log(data_dir: Path, commands: Iterable[Any], snapshot_after: int) -> None:
+    """Put commands through V2, and write a snapshot down on the way."""
+    flow = iter(commands)
+    for part in (itertools.islice(flow, snapshot_after), flow):
+        with v2.EventDrivenMatchingEngine.open(data_dir, audit=False) as engine:
+            deque(pipelined(engine, part), maxlen=0)
+        if part is not flow:
+            take_snapshot(DirectoryStorage(data_dir))
 
 
-if __name__ == "__main__":
-    main()
+def log_bytes(storage: DirectoryStorage) -> int:
+    """How long the whole log is."""
+    return sum(storage.size(segment_name(number)) for number in segment_numbers(storage))
+
+
+def peer_log(data_dir: Path, operations: list[Operation], checkpoint_after: int | None) -> None:
+    """The same through `matching-engine`'s journal."""
+    journal = load("matching_engine.journal").Journal(data_dir)
+    engine, _ = journal.recover()
+    sequencer = load("matching_engine.sequencer").Sequencer()
+    journal.open(1)
+    snapshot = load("matching_engine.snapshot")
+    flow = iter(operations)
+    for part in (itertools.islice(flow, checkpoint_after or 0), flow):
+        for commands in batches(MatchingEngine.commands(part), 1024):
+            for command in map(sequencer.stamp, commands):
+                journal.append(command)
+                engine.process(command)
+            journal.sync()
+        if checkpoint_after is not None and part is not flow:
+            blob = snapshot.encode_snapshot(engine, sequencer.last_ts)
+            journal.checkpoint(blob, engine.last_seq)
+    journal.close()
