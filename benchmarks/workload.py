@@ -9,6 +9,7 @@ engine under measurement.
 
 from __future__ import annotations
 
+import itertools
 import json
 import lzma
 import random
@@ -30,6 +31,8 @@ Best = tuple[int, int] | None
 FIRST_MID = 100_000
 TICKS = 20
 PRELOAD = 2_000
+LOTS = 5
+"""Of every order in a book made by `resting`."""
 LOOK_EVERY = 1_000
 """After every how many operations the best levels are looked at in a verifying pass."""
 
@@ -138,15 +141,44 @@ def expected(flow: Flow) -> Expected:
     return found
 
 
+def place(number: int, levels: int) -> tuple[int, int]:
+    """Side and price of the order with this number, counted from 0, in a book of `resting`.
+
+    Even numbers buy and odd ones sell; numbers 0 and 1 stand at the best prices, and so does every
+    order with the same remainder by `levels`.
+    """
+    away = number // 2 % (levels // 2)
+    return (SELL, FIRST_MID + away) if number % 2 else (BUY, FIRST_MID - 1 - away)
+
+
 def resting(orders: int, levels: int) -> Iterator[Operation]:
-    """Orders of 5 lots that do not trade, spread evenly over the levels of both sides."""
-    half = levels // 2
-    for order_id in range(1, orders + 1):
-        away = order_id // 2 % half
-        if order_id % 2:
-            yield BUY, order_id, FIRST_MID - 1 - away, 5
-        else:
-            yield SELL, order_id, FIRST_MID + away, 5
+    """Orders of `LOTS` that do not trade, spread evenly over the levels of both sides."""
+    for number in range(orders):
+        kind, price = place(number, levels)
+        yield kind, number + 1, price, LOTS
+
+
+def steady(orders: int, levels: int, seed: int = 1) -> Iterator[Operation]:
+    """Work without end on a book of `resting`, which stays as large as it was.
+
+    Of six operations two cancel an order anywhere behind the best level, two put another at its
+    price, one fills the oldest order of a best level, and one puts another behind that level.
+    """
+    chance = random.Random(seed)
+    fresh = itertools.count(orders + 1)
+    ids = list(range(1, orders + 1))
+    while True:
+        for _ in range(2):
+            number = chance.randrange(orders)
+            if number % levels < 2:
+                continue  # at a best level: the oldest there are for the fills
+            kind, price = place(number, levels)
+            yield CANCEL, ids[number], 0, 0
+            ids[number] = next(fresh)
+            yield kind, ids[number], price, LOTS
+        kind, price = place(chance.randrange(2), levels)
+        yield SELL if kind == BUY else BUY, next(fresh), price, LOTS
+        yield kind, next(fresh), price, LOTS
 
 
 _KINDS = {"new", "cancel", "reduce"}

@@ -1,0 +1,159 @@
+"""Does an operation cost more in a large book, and what does an order take of memory?
+
+A book of so many orders on so many levels is filled; then blocks of work are timed on it that
+leave it as large as it was: of six operations two cancel an order, drawn at random over the whole
+book, two put another at its price, one fills the oldest order of a best level, and one puts another
+there. Both engines get the same, in turns. What grows is mostly the way to memory: the orders of a
+small book stay in the processor's cache, those of a large one do not.
+
+Memory is what Python's allocator holds (`tracemalloc`) after the work, divided by orders: the
+engine's own objects, and the integers that it keeps of the commands. An order that has ended leaves
+its id behind in V1 and V2, which never let an id be used again; `matching-engine` forgets it, and
+does take it again.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import tracemalloc
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from .engines import V1, Engine, MatchingEngine, V2Matcher
+from .findings import Options, Plot, Point, Row, Section, Series, Table, Target
+from .measure import interleaved, seconds, still_collector
+from .workload import BUY, CANCEL, FIRST_MID, LOTS, Operation, resting, steady
+
+SIZES = (
+    (1_000, 1_000),
+    (10_000, 1_000),
+    (100_000, 1_000),
+    (1_000_000, 1_000),
+    (100_000, 100_000),
+    (1_000_000, 100_000),
+)
+"""Orders, levels."""
+LEVELS = 1_000
+"""Of the book whose memory is measured."""
+
+
+def measure(options: Options) -> Section:
+    """Measure time, then memory."""
+    missing = MatchingEngine.missing()
+    engines: list[type[Engine]] = [V2Matcher]
+    if missing is None:
+        engines.append(MatchingEngine)
+    sizes = [size for size in SIZES if size[0] <= options.pick(1_000_000, 10_000)]
+    times = {size: _times(*size, engines, options) for size in sizes}
+    columns = [f"{engine.name}, ns an operation" for engine in engines]
+    rows = [
+        Row(
+            f"{orders:,} orders, {levels:,} levels",
+            [Series.of(found[engine.name]) for engine in engines],
+        )
+        for (orders, levels), found in times.items()
+    ]
+    spread = {
+        engine.name: _spread([Series.of(found[engine.name]) for found in times.values()])
+        for engine in engines
+    }
+    rows.append(Row("slowest over fastest", [spread[engine.name] for engine in engines]))
+    block = options.pick(20_000, 2_000)
+    work = f"Blocks of {block:,} operations; medians over blocks of one filled book."
+    memory, per_order = _memory([V1, *engines], options)
+    curves = {
+        f"{engine.name}, {levels:,} levels": [
+            Point(orders, Series.of(found[engine.name]))
+            for (orders, other), found in times.items()
+            if other == levels
+        ]
+        for engine in engines
+        for levels in sorted({levels for _, levels in sizes})
+    }
+    plot = Plot(
+        "growth", "An operation in a larger book", "resting orders", "ns", curves, y_scale="linear"
+    )
+    targets = [
+        Target(
+            "slowest over fastest book, V2's matcher (no ratio to a peer)",
+            spread[V2Matcher.name],
+            1.5,
+            at_least=False,
+        ),
+        Target("bytes of memory a resting order, V2 (no ratio)", per_order, 200, at_least=False),
+    ]
+    notes = ["Left out: 1,000 and 10,000 orders on 100,000 levels, as no level is empty."]
+    if options.quick:
+        notes.append("Left out, as the run is a quick one: more than 10,000 orders.")
+    if missing is not None:
+        notes.append(f"`{MatchingEngine.name}` did not run: {missing}.")
+    return Section(
+        "Growth",
+        __doc__ or "",
+        [Table("Time", work, columns, rows), memory],
+        [plot],
+        targets,
+        notes,
+    )
+
+
+def _spread(times: list[Series]) -> Series:
+    """How many times as slow the slowest size is as the fastest, by medians."""
+    medians = [series.median for series in times]
+    return Series.of([max(medians) / min(medians)])
+
+
+def _times(
+    orders: int, levels: int, engines: list[type[Engine]], options: Options
+) -> dict[str, list[float]]:
+    """Nanoseconds an operation in books of one size, by engine; the books live side by side."""
+    block = options.pick(20_000, 2_000)
+    builds: dict[str, Callable[[], float]] = {}
+    for engine in engines:
+        options.status(f"{orders:,} orders on {levels:,} levels: filling {engine.name}")
+        book = engine()
+        book.run(resting(orders, levels))
+        builds[engine.name] = partial(_block, book, steady(orders, levels), block)
+    interleaved(builds, 1, options.status)  # the first block warms up
+    return interleaved(builds, options.repetitions, options.status)
+
+
+def _block(book: Engine, operations: Iterator[Operation], size: int) -> float:
+    part = list(itertools.islice(operations, size))
+    return seconds(lambda: book.run(part)) / size * 1e9
+
+
+def _memory(engines: list[type[Engine]], options: Options) -> tuple[Table, Series]:
+    """Bytes a resting order and an id of the past, and the former of V2."""
+    count = options.pick(100_000, 10_000)
+    rows: list[Row] = []
+    per_order: dict[str, Series] = {}
+    for engine in engines:
+        options.status(f"memory of {engine.name}")
+        with still_collector():
+            tracemalloc.start()
+            book = engine()
+            empty = _held()
+            book.run(resting(count, LEVELS))
+            full = _held()
+            book.run(come_and_gone(count))
+            later = _held()
+            tracemalloc.stop()
+        per_order[engine.name] = Series.of([(full - empty) / count])
+        rows.append(Row(engine.name, [per_order[engine.name], Series.of([(later - full) / count])]))
+    work = f"{count:,} orders on {LEVELS:,} levels; then {count:,} that are added and canceled."
+    columns = ["bytes a resting order", "bytes an order that is gone"]
+    return Table("Memory", work, columns, rows), per_order[V2Matcher.name]
+
+
+def come_and_gone(count: int) -> Iterator[Operation]:
+    """Orders that are canceled at once, in a book filled with as many by `resting`."""
+    for order_id in range(count + 1, 2 * count + 1):
+        yield BUY, order_id, FIRST_MID - 1, LOTS
+        yield CANCEL, order_id, 0, 0
+
+
+def _held() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
