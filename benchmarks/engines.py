@@ -145,17 +145,19 @@ class V1(Engine):
         )
 
 
-def pipelined(engine: v2.EventDrivenMatchingEngine, commands: Iterable[Any]) -> Iterator[Any]:
-    """Submit with many on their way, and yield the answers in order.
+def pipelined(
+    engine: v2.EventDrivenMatchingEngine, commands: Iterable[Any], window: int = IN_FLIGHT
+) -> Iterator[Any]:
+    """Submit with up to `window` on their way, and yield the answers in order.
 
-    With `IN_FLIGHT` out the producer sleeps until half of them are answered. A producer that waits
-    for the oldest alone is woken for every single answer, and takes turns with the writer.
+    With a full window the producer sleeps until half of it is answered. A producer that waits for
+    the oldest alone is woken for every single answer, and takes turns with the writer.
     """
     receipts: deque[Receipt[Any]] = deque()
     for command in commands:
-        if len(receipts) == IN_FLIGHT:
-            receipts[IN_FLIGHT // 2].result()
-            while len(receipts) > IN_FLIGHT // 2:
+        if len(receipts) == window:
+            receipts[window // 2].result()
+            while len(receipts) > window // 2:
                 yield receipts.popleft().result()
         receipts.append(engine.submit(command))
     if receipts:
