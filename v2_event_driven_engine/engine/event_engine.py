@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -254,7 +254,7 @@ class EventDrivenMatchingEngine:
 
     def _run(self) -> None:
         """The writer thread, from start to end."""
-        receipts: list[Receipt[Any]] = []
+        receipts: Sequence[Receipt[Any]] = ()
         try:
             while True:
                 requests, receipts = self._next_batch()
@@ -263,7 +263,8 @@ class EventDrivenMatchingEngine:
                 answers = self._sequencer.process(requests)
                 for receipt, answer in zip(receipts, answers, strict=True):
                     receipt.answer = answer
-                    receipt.wake()
+                    if receipt.waiters is not None:
+                        receipt.wake()
             self._sequencer.seal()
         except BaseException as error:  # whatever it is, nothing may be answered now
             self.failure = EngineStopped(
@@ -280,23 +281,22 @@ class EventDrivenMatchingEngine:
         self._asleep = True
         self._refuse_leftovers()
 
-    def _next_batch(self) -> tuple[list[Request], list[Receipt[Any]]]:
-        """All that is queued, up to ``max_batch``; sleeps while there is nothing; [] at the end."""
+    def _next_batch(self) -> tuple[Sequence[Request], Sequence[Receipt[Any]]]:
+        """All that is queued, up to ``max_batch``; sleeps while there is nothing; () at the end."""
         queue = self._queue
         while not queue:
             self._sequencer.idle()
             self._asleep = True
             if not queue:  # looked at again: a producer that came in between saw us awake
                 if self._closing:
-                    return [], []
+                    return (), ()
                 self._work.wait()
             self._asleep = False
             self._work.clear()
         size = min(len(queue), self._max_batch)
-        popleft = queue.popleft
-        batch = [popleft() for _ in range(size)]
+        requests, receipts = zip(*[queue.popleft() for _ in range(size)], strict=True)
         self._permits.extend([None] * size)
-        return [request for request, _ in batch], [receipt for _, receipt in batch]
+        return requests, receipts
 
     # -- The end ------------------------------------------------------------------------------
     def _refuse_leftovers(self) -> None:

@@ -1,14 +1,16 @@
 """What a producer holds while its request is on its way."""
 
 import threading
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
+
+import msgspec
 
 from ..errors import EngineError
 
 Answer = TypeVar("Answer")
 
 
-class Receipt(Generic[Answer]):
+class Receipt(msgspec.Struct, Generic[Answer], eq=False):
     """A promise of an answer, kept once the command is durable and applied.
 
     It is lighter than a ``Future``: a lock exists only where somebody really waits, and the writer
@@ -19,15 +21,12 @@ class Receipt(Generic[Answer]):
     sees what the other did.
     """
 
-    __slots__ = ("_waiters", "answer", "failure")
+    answer: Answer | None = None
+    failure: EngineError | None = None
+    waiters: list[threading.Event] | None = None
 
-    _entering = threading.Lock()
+    _entering: ClassVar[threading.Lock] = threading.Lock()
     """Taken by those who wait, when they enter themselves; never by the writer."""
-
-    def __init__(self) -> None:
-        self.answer: Answer | None = None
-        self.failure: EngineError | None = None
-        self._waiters: list[threading.Event] | None = None
 
     @property
     def done(self) -> bool:
@@ -42,7 +41,7 @@ class Receipt(Generic[Answer]):
             EngineClosed: the engine was closed before the command got a sequence.
             EngineStopped: a failure stopped the engine; see there.
         """
-        if not self.done:
+        if self.answer is None and self.failure is None:
             self._wait(timeout)
         if self.failure is not None:
             raise self.failure
@@ -52,9 +51,9 @@ class Receipt(Generic[Answer]):
     def _wait(self, timeout: float | None) -> None:
         answered = threading.Event()
         with Receipt._entering:
-            if self._waiters is None:
-                self._waiters = []
-            self._waiters.append(answered)
+            if self.waiters is None:
+                self.waiters = []
+            self.waiters.append(answered)
         if not self.done and not answered.wait(timeout):
             raise TimeoutError(f"no answer within {timeout} s; the command is still on its way")
 
@@ -66,6 +65,6 @@ class Receipt(Generic[Answer]):
 
     def wake(self) -> None:
         """Wake whoever waits. The writer calls it after it has set the answer or the failure."""
-        if self._waiters is not None:
-            for answered in self._waiters:
+        if self.waiters is not None:
+            for answered in self.waiters:
                 answered.set()
