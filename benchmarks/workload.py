@@ -85,13 +85,18 @@ def mixed(count: int, *, preload: int = PRELOAD, seed: int = 1) -> Flow:
     return Flow("synthetic", operations, preload)
 
 
+def flow_path(symbol: str) -> Path:
+    """Where NASDAQ's order flow of a symbol lies, on a machine that has it."""
+    return LOBSTER / f"{symbol}_2012-06-21.flow.ndjson.xz"
+
+
 def real(symbol: str) -> Flow | None:
     """NASDAQ's order flow of one symbol, every command of it; None where the file is not there.
 
     Ids are counted anew and all orders belong to one participant, which changes nothing, as the
     flow has no self-trade prevention.
     """
-    path = LOBSTER / f"{symbol}_2012-06-21.flow.ndjson.xz"
+    path = flow_path(symbol)
     if not path.exists():
         return None
     ids: dict[int, int] = {}

@@ -22,6 +22,7 @@ from .events import (
     ReplaceOrder,
 )
 
+START_OF_INT64 = -(2**63)
 END_OF_INT64 = 2**63
 END_OF_UINT32 = 2**32
 SYMBOL = re.compile(r"[A-Z0-9./-]{1,16}")
@@ -84,7 +85,7 @@ def _check_participant(participant: int) -> None:
 
 
 def _check_int64(field: str, value: int) -> None:
-    if type(value) is not int or not -END_OF_INT64 <= value < END_OF_INT64:
+    if type(value) is not int or not START_OF_INT64 <= value < END_OF_INT64:
         raise MalformedCommand(field, "expected an integer of at most 64 bits with sign")
 
 
