@@ -5,7 +5,7 @@ nox -s tests        the tests, on every interpreter from PYTHONS that this machi
 nox -s tests-3.12 -- -k matcher
 nox -s conformance  the shared tests, thoroughly
 nox -s faults       V2's log hurt in every way, a hundred thousand times
-nox -s bench        throughput and recovery, measured on this machine
+nox -s bench        every benchmark, on this machine, beside other people's engines; -- quick
 nox -s demo         both tours
 nox -s tracebook    an outside judge over both versions
 nox -s peers        other people's engines beside both versions
@@ -14,6 +14,8 @@ nox -l              the whole list
 What a session installs is written in pyproject.toml, and nowhere else.
 """
 
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -33,6 +35,22 @@ EXAMPLES = [HERE / "README.md", HERE / "v2_event_driven_engine" / "README.md"]
 
 nox.options.sessions = ["tests", "lint", "types", "docs"]
 nox.options.error_on_missing_interpreters = False
+
+
+def python_for_peers() -> str:
+    """A Python that the peers of the benchmarks run on, 3.12 or later, if one here works.
+
+    One that is on the path may be a name only, so it is asked to do nothing. Otherwise the running
+    one: fewer peers are measured then.
+    """
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for version in [] if sys.version_info >= (3, 12) else ["3.12", "3.13"]:
+        program = shutil.which(f"python{version}")
+        if program is None:
+            continue
+        if subprocess.run([program, "-c", ""], check=False, capture_output=True).returncode == 0:
+            return version
+    return running
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -97,12 +115,14 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "--strict", *session.posargs)
 
 
-@nox.session
+@nox.session(python=python_for_peers())
 def bench(session: nox.Session) -> None:
-    """Measure throughput and recovery; what stands behind -- goes to the first script."""
+    """Measure everything, beside other people's engines; `-- quick`, `-- publish`, `-- --help`."""
     install(session)
-    session.run("python", "-m", "benchmarks.throughput", *session.posargs)
-    session.run("python", "-m", "benchmarks.recovery")
+    for requirement in nox.project.dependency_groups(PROJECT, "bench"):
+        session.install(requirement, success_codes=[0, 1])  # the report names what is not there
+    words = ["--publish" if word == "publish" else word for word in session.posargs]
+    session.run("python", "-m", "benchmarks", *words)
 
 
 @nox.session

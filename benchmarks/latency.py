@@ -65,7 +65,7 @@ def measure(options: Options) -> Section:
     options.status("making operations")
     operations = mixed(options.pick(200_000, 10_000)).operations
     many = operations[: options.pick(60_000, 6_000)]
-    missing = MatchingEngine.missing()
+    missing = MatchingEngine.missing() or _gateway_missing()
     closed: dict[str, list[Loop]] = {}
     for clients in CLIENTS:
         part = operations[: options.pick(5_000, 500)] if clients == 1 else many
@@ -259,18 +259,29 @@ def v2_open(operations: list[Operation], rate: float) -> Loop:
 # -- matching-engine -------------------------------------------------------------------------------
 
 
+GATEWAY = "matching_engine.gateway"
+
+
+def _gateway_missing() -> str | None:
+    """Why its gateway, which is an extra of the distribution, cannot run here."""
+    try:
+        load(f"{GATEWAY}.worker")
+    except ImportError as error:
+        return f"its extra `gateway` is not installed ({error})"
+    return None
+
+
 @asynccontextmanager
 async def _worker() -> Any:
     """Its worker over a journal on the disk; yields what submits one command of ours."""
-    gateway = "matching_engine.gateway"
     with directory() as data_dir:
         journal = load("matching_engine.journal").Journal(data_dir)
         engine, report = journal.recover()
         spec = load("matching_engine.market").MarketSpec.parse(f"{SYMBOL}:1:1")
-        hub = load(f"{gateway}.marketdata").MarketDataHub(
+        hub = load(f"{GATEWAY}.marketdata").MarketDataHub(
             spec, depth_levels=20, subscriber_queue=1000
         )
-        worker = load(f"{gateway}.worker").MarketWorker(
+        worker = load(f"{GATEWAY}.worker").MarketWorker(
             spec, journal, engine, report, hub,
             batch_max=1024, queue_max=1_000_000, snapshot_every=10**12,
         )  # fmt: skip

@@ -35,8 +35,7 @@ The disk of a virtual machine may answer a sync within some tens of microseconds
 may take a hundred times as long, and then everything that says "durable" looks different. Run it
 there.
 
-## Targets
-"""
+## Targets"""
 QUICK = """
 !!! warning "A quick run"
 
@@ -96,6 +95,8 @@ def page(findings: Findings, drawn: set[str]) -> str:
 
 
 def _targets(targets: Sequence[Target]) -> str:
+    if not targets:
+        return "None belongs to what was measured."
     rows = []
     for target in targets:
         figure = target.reason if target.measured is None else number(target.measured)
