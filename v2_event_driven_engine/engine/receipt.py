@@ -23,7 +23,7 @@ class Receipt(msgspec.Struct, Generic[Answer], eq=False):
 
     answer: Answer | None = None
     failure: EngineError | None = None
-    waiters: list[threading.Event] | None = None
+    waiters: list[threading.Lock] | None = None
 
     _entering: ClassVar[threading.Lock] = threading.Lock()
     """Taken by those who wait, when they enter themselves; never by the writer."""
@@ -49,12 +49,15 @@ class Receipt(msgspec.Struct, Generic[Answer], eq=False):
         return self.answer
 
     def _wait(self, timeout: float | None) -> None:
-        answered = threading.Event()
+        answered = threading.Lock()  # an Event would do the same, with a lock, a condition, a queue
+        answered.acquire()
         with Receipt._entering:
             if self.waiters is None:
                 self.waiters = []
             self.waiters.append(answered)
-        if not self.done and not answered.wait(timeout):
+        if not self.done and not answered.acquire(
+            timeout=-1 if timeout is None else max(timeout, 0)
+        ):
             raise TimeoutError(f"no answer within {timeout} s; the command is still on its way")
 
     def fail(self, failure: EngineError) -> None:
@@ -67,4 +70,4 @@ class Receipt(msgspec.Struct, Generic[Answer], eq=False):
         """Wake whoever waits. The writer calls it after it has set the answer or the failure."""
         if self.waiters is not None:
             for answered in self.waiters:
-                answered.set()
+                answered.release()

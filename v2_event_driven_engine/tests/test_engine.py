@@ -15,9 +15,11 @@ from v2_event_driven_engine import (
     OrderType,
     Side,
 )
+from v2_event_driven_engine.engine.event_log import EventLog
 from v2_event_driven_engine.engine.events import AnyEvent, Command, OrderAccepted
 from v2_event_driven_engine.engine.matcher import Matcher
 from v2_event_driven_engine.engine.recovery import Recovered
+from v2_event_driven_engine.engine.sequencer import Sequencer
 from v2_event_driven_engine.engine.wal_event_store import MemoryEventStore, Outcomes
 from v2_event_driven_engine.engine.wal_reader import START
 from v2_event_driven_engine.errors import (
@@ -68,6 +70,19 @@ class FailingStore(MemoryEventStore):
         self.appends += 1
         if self.appends == self._failing:
             raise OSError(28, "No space left on device")
+
+
+class RecordingStore(MemoryEventStore):
+    """A store that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[list[Command], list[list[AnyEvent]]]] = []
+
+    def append(self, timestamp_ns: int, commands: Sequence[Command], outcomes: Outcomes) -> None:
+        self.writes.append((list(commands), list(outcomes)))
+
+    def append_outcomes(self, timestamp_ns: int, outcomes: Outcomes) -> None:
+        self.writes.append(([], list(outcomes)))
 
 
 def engine_on(store: MemoryEventStore, **options: int) -> EventDrivenMatchingEngine:
@@ -258,6 +273,40 @@ def test_subscribers_get_every_event_once_and_in_order_whatever_is_asked_between
             answered += engine.submit(command).result(DEADLINE)
             engine.book(SYMBOL).depth(1)
     assert seen == answered
+
+
+def resting(matcher: Matcher) -> tuple[int, int]:
+    """A question: up to where has the matcher come, and how many orders rest there?"""
+    return matcher.sequence, matcher.resting_order_count()
+
+
+def test_a_question_sees_exactly_what_stands_before_it_in_its_batch() -> None:
+    store, event_log, seen = RecordingStore(), EventLog(), list[AnyEvent]()
+    event_log.subscribe(seen.extend)
+    sequencer = Sequencer(Recovered(Matcher(), START), store, event_log, lambda: 7)
+    commands = [INSTRUMENT, order(1), order(2), order(3, Side.SELL)]
+    requests = [resting, commands[0], resting, resting, *commands[1:3], resting, commands[3]]
+    answers = sequencer.process(requests)
+    assert [answers[place] for place in (0, 2, 3, 6)] == [(0, 0), (1, 0), (1, 0), (3, 2)]
+    happened = [answers[place] for place in (1, 4, 5, 7)]
+    assert [events[0].sequence for events in happened] == [1, 2, 3, 4]
+    assert store.writes == [(commands, [])]
+    assert seen == [event for events in happened for event in events]
+
+
+def test_questions_alone_write_nothing_and_publish_nothing() -> None:
+    store, event_log, seen = RecordingStore(), EventLog(), list[AnyEvent]()
+    sequencer = Sequencer(Recovered(Matcher(), START), store, event_log, iter([1, 2]).__next__)
+    [listed] = sequencer.process([INSTRUMENT])
+    event_log.subscribe(seen.extend)
+    assert sequencer.process([resting, resting]) == [(1, 0), (1, 0)]
+    assert (len(store.writes), seen) == (1, [])
+    [accepted] = sequencer.process([order(1)])
+    sequencer.process([resting])
+    assert (accepted[0].sequence, accepted[0].timestamp_ns, seen) == (2, 2, accepted)
+    sequencer.idle()
+    sequencer.idle()
+    assert store.writes == [([INSTRUMENT], []), ([order(1)], [listed]), ([], [accepted])]
 
 
 @proves("consumer")
