@@ -19,7 +19,7 @@ from v2_event_driven_engine.engine.event_log import EventLog
 from v2_event_driven_engine.engine.events import AnyEvent, Command, OrderAccepted
 from v2_event_driven_engine.engine.matcher import Matcher
 from v2_event_driven_engine.engine.recovery import Recovered
-from v2_event_driven_engine.engine.sequencer import Sequencer
+from v2_event_driven_engine.engine.sequencer import Request, Sequencer
 from v2_event_driven_engine.engine.wal_event_store import MemoryEventStore, Outcomes
 from v2_event_driven_engine.engine.wal_reader import START
 from v2_event_driven_engine.errors import (
@@ -76,7 +76,7 @@ class RecordingStore(MemoryEventStore):
     """A store that remembers what it was given."""
 
     def __init__(self) -> None:
-        self.writes: list[tuple[list[Command], list[list[AnyEvent]]]] = []
+        self.writes: list[tuple[list[Command], list[Sequence[AnyEvent]]]] = []
 
     def append(self, timestamp_ns: int, commands: Sequence[Command], outcomes: Outcomes) -> None:
         self.writes.append((list(commands), list(outcomes)))
@@ -284,8 +284,9 @@ def test_a_question_sees_exactly_what_stands_before_it_in_its_batch() -> None:
     store, event_log, seen = RecordingStore(), EventLog(), list[AnyEvent]()
     event_log.subscribe(seen.extend)
     sequencer = Sequencer(Recovered(Matcher(), START), store, event_log, lambda: 7)
-    commands = [INSTRUMENT, order(1), order(2), order(3, Side.SELL)]
-    requests = [resting, commands[0], resting, resting, *commands[1:3], resting, commands[3]]
+    commands: list[Command] = [INSTRUMENT, order(1), order(2), order(3, Side.SELL)]
+    requests: list[Request] = [resting, commands[0], resting, resting]
+    requests += [*commands[1:3], resting, commands[3]]
     answers = sequencer.process(requests)
     assert [answers[place] for place in (0, 2, 3, 6)] == [(0, 0), (1, 0), (1, 0), (3, 2)]
     happened = [answers[place] for place in (1, 4, 5, 7)]
