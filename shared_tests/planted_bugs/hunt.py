@@ -29,7 +29,7 @@ AGREEMENT = [
 ]
 OWN_TESTS = {
     "v1": ["test_order_book.py", "test_lifecycle.py", "test_engine.py"],
-    "v2": ["test_engine.py", "test_log.py"],
+    "v2": ["test_order_book.py", "test_engine.py", "test_log.py"],
 }
 DEADLINE_SECONDS = 300.0
 NO_BUG = "no bug at all"

@@ -116,6 +116,18 @@ def v2_stale_best(matcher: Matcher) -> None:
     v2_bids(matcher).best = v2_order(matcher, 3).level
 
 
+def v2_empty_best(matcher: Matcher) -> None:
+    v2_bids(matcher).best = v2_bids(matcher).level(101)
+
+
+def v2_no_next_level(matcher: Matcher) -> None:
+    v2_order(matcher, 1).level.worse = None
+
+
+def v2_a_level_behind_the_last(matcher: Matcher) -> None:
+    v2_order(matcher, 3).level.worse = v2_order(matcher, 1).level
+
+
 def v2_wrong_rank(matcher: Matcher) -> None:
     v2_order(matcher, 1).level.rank = 100
 
@@ -128,7 +140,7 @@ def v2_foreign_level(matcher: Matcher) -> None:
     v2_order(matcher, 1).level.side = matcher.books["ABC"].asks
 
 
-def v2_empty_level(matcher: Matcher) -> None:
+def v2_empty_level_with_a_tail(matcher: Matcher) -> None:
     v2_order(matcher, 3).level.head = None
 
 
@@ -181,10 +193,13 @@ def v2_live_nowhere(matcher: Matcher) -> None:
     ("damage", "complaint"),
     [
         (v2_stale_best, "the cached best level is the best level"),
+        (v2_empty_best, "the cached best level is the best level"),
+        (v2_no_next_level, "a level knows the next"),
+        (v2_a_level_behind_the_last, "a level knows the next"),
         (v2_wrong_rank, "rank is the signed price"),
         (v2_wrong_price, "rank is the signed price"),
         (v2_foreign_level, "a level knows its side"),
-        (v2_empty_level, "no level is empty"),
+        (v2_empty_level_with_a_tail, "an empty level has no tail"),
         (v2_something_before_the_head, "nothing is older than the head"),
         (v2_wrong_level, "an order knows its level"),
         (v2_nothing_left, "nothing without quantity rests"),
