@@ -14,6 +14,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
 import v1_order_matching_engine as v1
@@ -24,6 +25,7 @@ from v2_event_driven_engine.engine.matcher import Matcher
 from v2_event_driven_engine.engine.receipt import Receipt
 from v2_event_driven_engine.engine.trade import TradeExecuted
 
+from .measure import directory
 from .workload import BUY, BUY_IOC, CANCEL, REDUCE, SELL, Best, Fill, Operation
 
 SYMBOL = adapters.SYMBOL
@@ -89,7 +91,7 @@ def v2_commands(operations: Iterable[Operation]) -> Iterator[Any]:
     for kind, order_id, price, quantity in operations:
         if kind == CANCEL:
             yield cancel_order(order_id, 1)
-        elif kind in (BUY, SELL):
+        elif kind <= SELL:
             side = buy if kind == BUY else sell
             yield new_order(order_id, 1, SYMBOL, side, limit, price, quantity)
         elif kind == REDUCE:
@@ -117,7 +119,7 @@ class V1(Engine):
             kind, order_id, price, quantity = operation
             if kind == CANCEL:
                 yield submit(cancel_order(order_id, 1))
-            elif kind in (BUY, SELL):
+            elif kind <= SELL:
                 yield submit(
                     new_order(
                         order_id=order_id,
@@ -166,6 +168,22 @@ def pipelined(
         yield receipts.popleft().result()
 
 
+@contextmanager
+def v2_engine(*, durable: bool, max_batch: int = 1024) -> Iterator[v2.EventDrivenMatchingEngine]:
+    """V2 with the instrument listed; `durable` puts its log on the disk, without audit."""
+    listed = [V2_LISTING]
+    with ExitStack() as held:
+        if durable:
+            engine = v2.EventDrivenMatchingEngine.open(
+                held.enter_context(directory()),
+                instruments=listed, max_batch=max_batch, audit=False,
+            )  # fmt: skip
+        else:
+            engine = v2.EventDrivenMatchingEngine.in_memory(instruments=listed, max_batch=max_batch)
+        held.enter_context(engine).state()  # answered behind the listing
+        yield engine
+
+
 class V2(Engine):
     """What V2's builds have in common."""
 
@@ -198,7 +216,7 @@ class V2Matcher(V2):
             sequence += 1
             if kind == CANCEL:
                 yield apply(sequence, sequence, cancel_order(order_id, 1))
-            elif kind in (BUY, SELL):
+            elif kind <= SELL:
                 side = buy if kind == BUY else sell
                 command = new_order(order_id, 1, SYMBOL, side, limit, price, quantity)
                 yield apply(sequence, sequence, command)
@@ -218,9 +236,8 @@ class V2Engine(V2):
     name = "V2, engine in memory"
     answers_at_once = False
 
-    def __init__(self, engine: v2.EventDrivenMatchingEngine | None = None) -> None:
-        self.engine = engine or v2.EventDrivenMatchingEngine.in_memory(instruments=[V2_LISTING])
-        self.engine.state()  # the instrument is listed
+    def __init__(self) -> None:
+        self.engine = v2.EventDrivenMatchingEngine.in_memory(instruments=[V2_LISTING])
 
     def answers(self, operations: Iterable[Operation]) -> Iterator[Any]:
         yield from pipelined(self.engine, v2_commands(operations))

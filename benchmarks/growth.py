@@ -34,6 +34,8 @@ SIZES = (
     (1_000_000, 100_000),
 )
 """Orders, levels."""
+BLOCK = (20_000, 2_000)
+"""Operations a block, in a full run and in a quick one."""
 LEVELS = 1_000
 """Of the book whose memory is measured."""
 
@@ -44,40 +46,12 @@ def measure(options: Options) -> Section:
     engines: list[type[Engine]] = [V2Matcher]
     if missing is None:
         engines.append(MatchingEngine)
-    sizes = [size for size in SIZES if size[0] <= options.pick(1_000_000, 10_000)]
-    times = {size: _times(*size, engines, options) for size in sizes}
-    columns = [f"{engine.name}, ns an operation" for engine in engines]
-    rows = [
-        Row(
-            f"{orders:,} orders, {levels:,} levels",
-            [Series.of(found[engine.name]) for engine in engines],
-        )
-        for (orders, levels), found in times.items()
-    ]
-    spread = {
-        engine.name: _spread([Series.of(found[engine.name]) for found in times.values()])
-        for engine in engines
-    }
-    rows.append(Row("slowest over fastest", [spread[engine.name] for engine in engines]))
-    block = options.pick(20_000, 2_000)
-    work = f"Blocks of {block:,} operations; medians over blocks of one filled book."
+    time, plot, spread = _time(engines, options)
     memory, per_order = _memory([V1, *engines], options)
-    curves = {
-        f"{engine.name}, {levels:,} levels": [
-            Point(orders, Series.of(found[engine.name]))
-            for (orders, other), found in times.items()
-            if other == levels
-        ]
-        for engine in engines
-        for levels in sorted({levels for _, levels in sizes})
-    }
-    plot = Plot(
-        "growth", "An operation in a larger book", "resting orders", "ns", curves, y_scale="linear"
-    )
     targets = [
         Target(
             "slowest over fastest book, V2's matcher (no ratio to a peer)",
-            spread[V2Matcher.name],
+            spread,
             1.5,
             at_least=False,
         ),
@@ -88,35 +62,47 @@ def measure(options: Options) -> Section:
         notes.append("Left out, as the run is a quick one: more than 10,000 orders.")
     if missing is not None:
         notes.append(f"`{MatchingEngine.name}` did not run: {missing}.")
-    return Section(
-        "Growth",
-        __doc__ or "",
-        [Table("Time", work, columns, rows), memory],
-        [plot],
-        targets,
-        notes,
+    return Section("Growth", __doc__ or "", [time, memory], [plot], targets, notes)
+
+
+def _time(engines: list[type[Engine]], options: Options) -> tuple[Table, Plot, Series]:
+    """All sizes; and how many times as slow the slowest is as the fastest, for V2."""
+    sizes = [size for size in SIZES if size[0] <= options.pick(1_000_000, 10_000)]
+    found = {size: _times(*size, engines, options) for size in sizes}
+    rows = [
+        Row(f"{orders:,} orders, {levels:,} levels", [times[engine.name] for engine in engines])
+        for (orders, levels), times in found.items()
+    ]
+    spread = []
+    for engine in engines:
+        medians = [times[engine.name].median for times in found.values()]
+        spread.append(Series.of([max(medians) / min(medians)]))
+    rows.append(Row("slowest over fastest", [*spread]))
+    curves: dict[str, list[Point]] = {}
+    for (orders, levels), times in found.items():
+        for name, series in times.items():
+            curves.setdefault(f"{name}, {levels:,} levels", []).append(Point(orders, series))
+    work = f"Blocks of {options.pick(*BLOCK):,} operations, one filled book a size."
+    table = Table("Time", work, [f"{engine.name}, ns an operation" for engine in engines], rows)
+    plot = Plot(
+        "growth", "An operation in a larger book", "resting orders", "ns", curves, y_scale="linear"
     )
-
-
-def _spread(times: list[Series]) -> Series:
-    """How many times as slow the slowest size is as the fastest, by medians."""
-    medians = [series.median for series in times]
-    return Series.of([max(medians) / min(medians)])
+    return table, plot, spread[engines.index(V2Matcher)]
 
 
 def _times(
     orders: int, levels: int, engines: list[type[Engine]], options: Options
-) -> dict[str, list[float]]:
+) -> dict[str, Series]:
     """Nanoseconds an operation in books of one size, by engine; the books live side by side."""
-    block = options.pick(20_000, 2_000)
     builds: dict[str, Callable[[], float]] = {}
     for engine in engines:
         options.status(f"{orders:,} orders on {levels:,} levels: filling {engine.name}")
         book = engine()
         book.run(resting(orders, levels))
-        builds[engine.name] = partial(_block, book, steady(orders, levels), block)
+        builds[engine.name] = partial(_block, book, steady(orders, levels), options.pick(*BLOCK))
     interleaved(builds, 1, options.status)  # the first block warms up
-    return interleaved(builds, options.repetitions, options.status)
+    found = interleaved(builds, options.repetitions, options.status)
+    return {name: Series.of(times) for name, times in found.items()}
 
 
 def _block(book: Engine, operations: Iterator[Operation], size: int) -> float:

@@ -22,19 +22,19 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
-import v2_event_driven_engine as v2
 from shared_tests.peers.adapters import load
 from v2_event_driven_engine.engine.receipt import Receipt
 
-from .engines import SYMBOL, V2_LISTING, MatchingEngine, v2_commands
+from .engines import SYMBOL, MatchingEngine, v2_commands, v2_engine
 from .findings import Options, Plot, Point, Row, Section, Series, Table, Target, ratios
-from .measure import directory, percentile, still_collector
+from .measure import Loop, directory, interleaved, wait_percentiles
+from .threads import at_once, one_by_one
 from .workload import Operation, mixed
 
 CLIENTS = (1, 64, 1024)
@@ -42,19 +42,6 @@ THREADS = (1, 64)
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 PERCENTILES = (0.5, 0.99, 0.999)
 COLUMNS = ["p50, µs", "p99, µs", "p99.9, µs"]
-
-
-class Loop(NamedTuple):
-    """One run: how many operations a second, and the wait of each in ascending order, in µs."""
-
-    rate: float
-    waits: list[float]
-
-    @classmethod
-    def of(cls, started_ns: int, ended_ns: int, waits_ns: list[int]) -> Loop:
-        """From readings of the clock."""
-        waits = sorted(wait / 1e3 for wait in waits_ns)
-        return cls(len(waits) / (ended_ns - started_ns) * 1e9, waits)
 
 
 Run = Callable[[], Loop]
@@ -74,13 +61,13 @@ def measure(options: Options) -> Section:
             builds[f"{MatchingEngine.name}, clients: {clients:,}"] = partial(
                 peer_closed, part, clients
             )
-        closed |= _in_turns(builds, options)
+        closed |= interleaved(builds, options.repetitions, options.status)
     for threads in THREADS:
         part = operations[: options.pick(10_000, 1_000)]
         build = {f"V2, threads: {threads}": partial(v2_threads, part, threads)}
-        closed |= _in_turns(build, options)
+        closed |= interleaved(build, options.repetitions, options.status)
     rows = [
-        Row(name, [Series.of(loop.rate for loop in loops), *_waits(loops)])
+        Row(name, [Series.of(loop.rate for loop in loops), *wait_percentiles(loops, PERCENTILES)])
         for name, loops in closed.items()
     ]
     work = (
@@ -109,20 +96,6 @@ def _names(missing: str | None) -> list[str]:
     return ["V2"] if missing else ["V2", MatchingEngine.name]
 
 
-def _in_turns(builds: Mapping[str, Run], options: Options) -> dict[str, list[Loop]]:
-    found: dict[str, list[Loop]] = {name: [] for name in builds}
-    for repetition in range(options.repetitions):
-        for name, run in builds.items():
-            options.status(f"{name}, {repetition + 1} of {options.repetitions}")
-            with still_collector():
-                found[name].append(run())
-    return found
-
-
-def _waits(loops: Sequence[Loop]) -> list[Series]:
-    return [Series.of(percentile(loop.waits, share) for loop in loops) for share in PERCENTILES]
-
-
 def _curve(
     operations: list[Operation],
     closed: dict[str, list[Loop]],
@@ -149,9 +122,8 @@ def _curve(
             )
             for name, maximum in most.items()
         }
-        few = Options(options.quick, repetitions, options.status)
-        for name, loops in _in_turns(builds, few).items():
-            waits = _waits(loops)
+        for name, loops in interleaved(builds, repetitions, options.status).items():
+            waits = wait_percentiles(loops, PERCENTILES)
             rate = most[name] * share
             rows.append(Row(f"{name}, {share:.0%}", [f"{rate:,.0f}", *waits]))
             for label, wait in (("p50", waits[0]), ("p99", waits[1])):
@@ -167,25 +139,12 @@ def _curve(
 # -- V2 --------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def v2_engine() -> Iterator[v2.EventDrivenMatchingEngine]:
-    """V2 with a log on the disk and the instrument listed."""
-    with (
-        directory() as data_dir,
-        v2.EventDrivenMatchingEngine.open(
-            data_dir, instruments=[V2_LISTING], audit=False
-        ) as engine,
-    ):
-        engine.state()
-        yield engine
-
-
 def v2_closed(operations: list[Operation], clients: int) -> Loop:
     """Clients as slots of one thread's window."""
     clock = time.perf_counter_ns
     waits: list[int] = []
     window: deque[tuple[int, Receipt[Any]]] = deque()
-    with v2_engine() as engine:
+    with v2_engine(durable=True) as engine:
         submit = engine.submit
         started = clock()
         for command in v2_commands(operations):
@@ -197,35 +156,18 @@ def v2_closed(operations: list[Operation], clients: int) -> Loop:
         for sent, receipt in window:
             receipt.result()
             waits.append(clock() - sent)
-        return Loop.of(started, clock(), waits)
+        return Loop.of(len(waits), clock() - started, waits)
 
 
 def v2_threads(operations: list[Operation], threads: int) -> Loop:
-    """Each client a thread; they take the operations in turns, and so each in an order of its own.
+    """Each client a thread; they share the operations out, and so change their order.
 
     A cancel may come before its order and be refused: what is measured is the waiting.
     """
-    clock = time.perf_counter_ns
-    waits: list[int] = []
-    with v2_engine() as engine:
-
-        def client(part: list[Any]) -> None:
-            for command in part:
-                sent = clock()
-                engine.submit(command).result()
-                waits.append(clock() - sent)
-
-        commands = list(v2_commands(operations))
-        clients = [
-            threading.Thread(target=client, args=(commands[number::threads],))
-            for number in range(threads)
-        ]
-        started = clock()
-        for each in clients:
-            each.start()
-        for each in clients:
-            each.join()
-        return Loop.of(started, clock(), waits)
+    commands = list(v2_commands(operations))
+    with v2_engine(durable=True) as engine:
+        client = one_by_one(lambda command: engine.submit(command).result())
+        return at_once(client, [commands[number::threads] for number in range(threads)])
 
 
 def v2_open(operations: list[Operation], rate: float) -> Loop:
@@ -242,7 +184,7 @@ def v2_open(operations: list[Operation], rate: float) -> Loop:
             receipt.result()
             waits.append(clock() - due)
 
-    with v2_engine() as engine:
+    with v2_engine(durable=True) as engine:
         taker = threading.Thread(target=take)
         taker.start()
         started = clock()
@@ -253,7 +195,7 @@ def v2_open(operations: list[Operation], rate: float) -> Loop:
             sent.put((due, engine.submit(command)))
         sent.put(None)
         taker.join()
-        return Loop.of(started, clock(), waits)
+        return Loop.of(len(waits), clock() - started, waits)
 
 
 # -- matching-engine -------------------------------------------------------------------------------
@@ -307,7 +249,7 @@ def peer_closed(operations: list[Operation], clients: int) -> Loop:
 
             started = clock()
             await asyncio.gather(*(client() for _ in range(clients)))
-            return Loop.of(started, clock(), waits)
+            return Loop.of(len(waits), clock() - started, waits)
 
     return asyncio.run(go())
 
@@ -338,6 +280,6 @@ def peer_open(operations: list[Operation], rate: float) -> Loop:
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
             await asyncio.gather(*tasks)
-            return Loop.of(started, clock(), waits)
+            return Loop.of(len(waits), clock() - started, waits)
 
     return asyncio.run(go())

@@ -11,6 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from .findings import Series
+
+Measured = TypeVar("Measured")
 
 RESULTS = Path(__file__).resolve().parent / "results"
 """Logs of durable benchmarks lie here too: a temporary directory is often kept in memory, where
@@ -38,22 +43,22 @@ def still_collector() -> Iterator[None]:
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """How long an action takes, the collector standing still."""
-    with still_collector():
-        started = time.perf_counter()
-        action()
-        return time.perf_counter() - started
+    """How long an action takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
 
 
 def interleaved(
-    builds: Mapping[str, Callable[[], float]], repetitions: int, status: Callable[[str], None]
-) -> dict[str, list[float]]:
+    builds: Mapping[str, Callable[[], Measured]], repetitions: int, status: Callable[[str], None]
+) -> dict[str, list[Measured]]:
     """Measure A, B, C, A, B, C …: a slow minute of the machine hits all of them alike."""
-    found: dict[str, list[float]] = {name: [] for name in builds}
+    found: dict[str, list[Measured]] = {name: [] for name in builds}
     for repetition in range(repetitions):
         for name, measure in builds.items():
             status(f"{name}, {repetition + 1} of {repetitions}")
-            found[name].append(measure())
+            with still_collector():
+                found[name].append(measure())
     return found
 
 
@@ -65,6 +70,23 @@ def percentile(ascending: Sequence[float], share: float) -> float:
     """
     rank = -(-len(ascending) * share // 1)  # rounded up
     return ascending[max(int(rank), 1) - 1]
+
+
+class Loop(NamedTuple):
+    """One run of clients: operations a second, and the wait of each in ascending order, in µs."""
+
+    rate: float
+    waits: list[float]
+
+    @classmethod
+    def of(cls, operations: int, taken_ns: int, waits_ns: list[int]) -> Loop:
+        """From differences of the clock; the waits may be left out."""
+        return cls(operations / taken_ns * 1e9, sorted(wait / 1e3 for wait in waits_ns))
+
+
+def wait_percentiles(loops: Sequence[Loop], shares: Sequence[float]) -> list[Series]:
+    """One series for each share."""
+    return [Series.of(percentile(loop.waits, share) for loop in loops) for share in shares]
 
 
 @contextmanager

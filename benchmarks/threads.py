@@ -23,17 +23,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import v1_order_matching_engine as v1
 import v2_event_driven_engine as v2
 
-from .engines import IN_FLIGHT, SYMBOL, V1_LISTING, V2_LISTING, pipelined
+from .engines import IN_FLIGHT, SYMBOL, V1_LISTING, pipelined, v2_engine
 from .findings import Options, Plot, Point, Row, Section, Series, Table
-from .measure import SWITCH_INTERVAL_SECONDS, directory, interleaved, percentile, still_collector
+from .measure import SWITCH_INTERVAL_SECONDS, Loop, interleaved, percentile, wait_percentiles
 
 PRODUCERS = (1, 2, 4, 8, 16)
 BATCHES = (1, 8, 64, 512, 4096)
@@ -70,20 +69,19 @@ def orders(version: Any, participant: int, count: int) -> list[Any]:
     ]
 
 
-def at_once(producer: Producer, flows: Sequence[Sequence[Any]]) -> tuple[float, list[int]]:
-    """A thread for each flow, all at once: seconds until the last has ended, and all waits."""
+def at_once(producer: Producer, flows: Sequence[Sequence[Any]]) -> Loop:
+    """A thread for each flow, all at once, until the last has ended."""
     waits: list[int] = []
     threads = [
         threading.Thread(target=lambda flow: waits.extend(producer(flow)), args=(flow,))
         for flow in flows
     ]
-    with still_collector():
-        started = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return time.perf_counter() - started, waits
+    started = time.perf_counter_ns()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return Loop.of(sum(map(len, flows)), time.perf_counter_ns() - started, waits)
 
 
 def one_by_one(execute: Callable[[Any], object]) -> Producer:
@@ -101,24 +99,7 @@ def one_by_one(execute: Callable[[Any], object]) -> Producer:
     return producer
 
 
-@contextmanager
-def v2_engine(*, durable: bool, max_batch: int = 1024) -> Iterator[v2.EventDrivenMatchingEngine]:
-    """V2 with the instrument listed; the audit is off."""
-    listed = [V2_LISTING]
-    if not durable:
-        with v2.EventDrivenMatchingEngine.in_memory(instruments=listed) as engine:
-            yield engine
-        return
-    with (
-        directory() as data_dir,
-        v2.EventDrivenMatchingEngine.open(
-            data_dir, instruments=listed, max_batch=max_batch, audit=False
-        ) as engine,
-    ):
-        yield engine
-
-
-def through_the_lock(producers: int, count: int) -> tuple[float, list[int]]:
+def through_the_lock(producers: int, count: int) -> Loop:
     """V1."""
     engine = v1.MatchingEngine()
     engine.submit(V1_LISTING)
@@ -128,7 +109,7 @@ def through_the_lock(producers: int, count: int) -> tuple[float, list[int]]:
 
 def through_the_queue(
     producers: int, count: int, *, durable: bool, waiting: bool, max_batch: int = 1024
-) -> tuple[float, list[int]]:
+) -> Loop:
     """V2."""
     flows = [orders(v2, 1 + number, count // producers) for number in range(producers)]
     with v2_engine(durable=durable, max_batch=max_batch) as engine:
@@ -144,45 +125,31 @@ def through_the_queue(
 def _producers(options: Options) -> tuple[Table, Plot]:
     most = options.pick(40_000, 4_000)
     few = options.pick(8_000, 800)
-    runs: dict[str, Callable[[int], tuple[float, list[int]]]] = {
+    queue = partial(through_the_queue, count=most, waiting=False)
+    waiting = partial(through_the_queue, count=few, waiting=True)
+    runs: dict[str, Callable[[int], Loop]] = {
         "V1": partial(through_the_lock, count=most),
-        "V2 in memory, waiting": partial(through_the_queue, count=few, durable=False, waiting=True),
-        "V2 in memory, many on their way": partial(
-            through_the_queue, count=most, durable=False, waiting=False
-        ),
-        "V2 durable, waiting": partial(through_the_queue, count=few, durable=True, waiting=True),
-        "V2 durable, many on their way": partial(
-            through_the_queue, count=most, durable=True, waiting=False
-        ),
+        "V2 in memory, waiting": partial(waiting, durable=False),
+        "V2 in memory, many on their way": partial(queue, durable=False),
+        "V2 durable, waiting": partial(waiting, durable=True),
+        "V2 durable, many on their way": partial(queue, durable=True),
     }
-    counts = {name: few if name.endswith("waiting") else most for name in runs}
-    rows: dict[tuple[str, int], Row] = {}
+    rows: dict[str, list[Row]] = {name: [] for name in runs}
     curves: dict[str, list[Point]] = {name: [] for name in runs}
     for producers in PRODUCERS:
-        waits: dict[str, list[list[int]]] = {name: [] for name in runs}
-
-        def rate(name: str, producers: int, waits: dict[str, list[list[int]]]) -> float:
-            taken, found = runs[name](producers)
-            waits[name].append(sorted(found))
-            return counts[name] / taken
-
-        builds = {name: partial(rate, name, producers, waits) for name in runs}
-        for name, rates in interleaved(builds, options.repetitions, options.status).items():
-            series = Series.of(rates)
-            percentiles: list[Series | str] = [
-                Series.of(percentile(found, share) / 1e3 for found in waits[name])
-                if waits[name][0]
-                else "-"
-                for share in (0.5, 0.99)
-            ]
-            rows[name, producers] = Row(f"{name}, threads: {producers}", [series, *percentiles])
-            curves[name].append(Point(producers, series))
+        builds = {name: partial(run, producers) for name, run in runs.items()}
+        for name, loops in interleaved(builds, options.repetitions, options.status).items():
+            rates = Series.of(loop.rate for loop in loops)
+            timed = all(loop.waits for loop in loops)
+            waits = wait_percentiles(loops, (0.5, 0.99)) if timed else ["-", "-"]
+            rows[name].append(Row(f"{name}, threads: {producers}", [rates, *waits]))
+            curves[name].append(Point(producers, rates))
     table = Table(
         "Producers",
         f"{most:,} orders, {few:,} where V2's producers wait; about every second one trades. Up to "
         f"{IN_FLIGHT:,} on their way, shared out between the threads.",
         ["commands a second", "p50, µs", "p99, µs"],
-        [rows[name, producers] for name in runs for producers in PRODUCERS],
+        [row for part in rows.values() for row in part],
     )
     return table, Plot("threads", "Producer threads", "threads", "commands a second", curves)
 
@@ -190,13 +157,14 @@ def _producers(options: Options) -> tuple[Table, Plot]:
 def _batches(options: Options) -> Table:
     count = options.pick(8_000, 800)
 
-    def rate(size: int) -> float:
-        taken, _ = through_the_queue(1, count, durable=True, waiting=False, max_batch=size)
-        return count / taken
-
-    builds = {f"at most {size:,}": partial(rate, size) for size in BATCHES}
+    builds = {
+        f"at most {size:,}": partial(
+            through_the_queue, 1, count, durable=True, waiting=False, max_batch=size
+        )
+        for size in BATCHES
+    }
     found = interleaved(builds, options.repetitions, options.status)
-    rows = [Row(name, [Series.of(rates)]) for name, rates in found.items()]
+    rows = [Row(name, [Series.of(loop.rate for loop in loops)]) for name, loops in found.items()]
     work = f"{count:,} orders from one thread with many on their way."
     return Table("V2 durable, by commands a batch", work, ["commands a second"], rows)
 
@@ -233,11 +201,11 @@ def lone_wait_us(busy: int, switch_interval: float, count: int) -> float:
         sys.setswitchinterval(switch_interval)
         for thread in threads:
             thread.start()
-        _, waits = at_once(
+        loop = at_once(
             one_by_one(lambda command: engine.submit(command).result()), [orders(v2, 1, count)]
         )
         stop.set()
         for thread in threads:
             thread.join()
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    return percentile(sorted(waits), 0.5) / 1e3
+    return percentile(loop.waits, 0.5)
