@@ -10,8 +10,9 @@ under the interpreter's lock that costs more than the command.
 strangers who do not wait for each other. Latency counts from the time a command was *due*: an
 engine that falls behind cannot hide it by making its clients late (no coordinated omission). Rates
 are shares of what each engine reached in the closed loop with the most clients, so each column of
-rates is its own. Where the last rates are not kept up with, latency grows with the length of the
-run and says only that. An answer is taken by a second thread (V2) or a task (`matching-engine`).
+rates is its own. Where a rate is not kept up with, latency grows with the length of the run and
+says only that. An answer is taken by a second thread (V2) or by a task of its own
+(`matching-engine`), which is work that the closed loops do not have.
 
 The log is synced, batches are of at most 1,024, the audit is off: `matching-engine` has none.
 """
