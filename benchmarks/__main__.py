@@ -41,7 +41,8 @@ examples:
   python -m benchmarks --publish                   as docs/benchmarks.md, to be committed
 
 results: benchmarks/results/benchmarks.md, benchmarks.json, plots/
-exit status: 0 all measured; 1 a benchmark failed, the others are reported; 2 usage
+exit status: 0 all measured; 1 a benchmark failed, the others are reported; 2 usage;
+             130 stopped by Ctrl-C, with nothing written
 """
 
 
@@ -51,6 +52,7 @@ def main() -> int:
     quick = options.mode == "quick"
     repetitions = options.repetitions or (QUICK_REPETITIONS if quick else REPETITIONS)
     console = Console(stderr=True)
+    on = machine()
     sections: list[Section] = []
     failed: list[str] = []
     for name in options.only or BENCHMARKS:
@@ -64,7 +66,7 @@ def main() -> int:
         else:
             sections.append(section)
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    findings = Findings(command, quick, repetitions, machine(), sections, failed)
+    findings = Findings(command, quick, repetitions, on, sections, failed)
     console.print(f"report: {write(findings, DOCS if options.publish else RESULTS)}")
     return 1 if failed else 0
 
@@ -80,8 +82,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME")
     parser.add_argument("--repetitions", type=int, metavar="N", help=f"default: {REPETITIONS}")
     parser.add_argument("--publish", action="store_true", help="write to docs/ instead")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.repetitions is not None and options.repetitions < 1:
+        parser.error("--repetitions: choose 1 or more")
+    if options.publish and (options.only or options.mode == "quick"):
+        parser.error("--publish: only a whole run is published")
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

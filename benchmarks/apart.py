@@ -41,6 +41,8 @@ def _work(parent: Connection, name: str, quick: bool, repetitions: int) -> None:
     benchmark = import_module(f"{__package__}.{name}")
     try:
         parent.send(benchmark.measure(Options(quick, repetitions, parent.send)))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception:
         traceback.print_exc()
         sys.exit(1)

@@ -98,12 +98,13 @@ def directory() -> Iterator[Path]:
 
 
 def machine() -> dict[str, str]:
-    """What all figures depend on."""
+    """What all figures depend on, to be asked before anything is measured."""
     return {
         "processors": f"{os.cpu_count()} x {_processor()}",
         "system": f"{platform.system()} {platform.release()}",
         "file system of the logs": _file_system(),
         "interpreter": f"{platform.python_implementation()} {platform.python_version()}",
+        "load at the start": f"{os.getloadavg()[0]:.1f}: whoever else works takes a processor",
         "switch interval": f"{SWITCH_INTERVAL_SECONDS * 1e3:g} ms",
         "garbage collector": "off while the clock runs, for every engine alike",
     }
