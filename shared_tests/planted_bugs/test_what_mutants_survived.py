@@ -17,6 +17,14 @@ from v1_order_matching_engine.engine.order_book import OrderBook as V1Book
 from v1_order_matching_engine.engine.rules import Rules
 from v1_order_matching_engine.errors import InvariantBroken, MalformedCommand
 from v1_order_matching_engine.models.enums import OrderStatus as V1Status
+from v2_event_driven_engine.engine.events import (
+    CancelOrder,
+    CancelRejected,
+    Command,
+    MassCancel,
+    MassCanceled,
+    OrderCanceled,
+)
 from v2_event_driven_engine.engine.matcher import Matcher
 from v2_event_driven_engine.engine.order_book import BookSide, OrderBook
 from v2_event_driven_engine.errors import IllegalTransition, SequenceGap
@@ -91,6 +99,30 @@ def test_v2_remembers_the_sizes_of_an_instrument(matcher: Matcher) -> None:
 def test_v2_says_which_sequence_is_out_of_turn(matcher: Matcher) -> None:
     with pytest.raises(SequenceGap, match=r"^sequence 9 after 6$"):
         matcher.apply(9, 0, None)  # type: ignore[arg-type]
+
+
+def test_v2_does_to_many_commands_what_it_does_to_each(matcher: Matcher) -> None:
+    other = V2Matcher()
+    a_market(other)
+    commands: list[Command] = [CancelOrder(4, 7), CancelOrder(4, 7), MassCancel(7, None)]
+    happened = matcher.apply_all(99, commands)
+    assert happened == [other.matcher.apply(7 + n, 99, each) for n, each in enumerate(commands)]
+    assert [type(events[-1]) for events in happened] == [
+        OrderCanceled,
+        CancelRejected,
+        MassCanceled,
+    ]
+    assert [events[0].sequence for events in happened] == [7, 8, 9]
+    assert {event.timestamp_ns for events in happened for event in events} == {99}
+    assert matcher.sequence == 9
+
+
+def test_v2_knows_at_which_of_many_commands_it_failed(matcher: Matcher) -> None:
+    with pytest.raises(KeyError):
+        matcher.apply_all(99, [CancelOrder(4, 7), None, CancelOrder(1, 7)])  # type: ignore[list-item]
+    assert matcher.sequence == 8
+    assert matcher.order(4) == (OrderStatus.CANCELED, 0)
+    assert matcher.order(1) == (OrderStatus.NEW, 5)
 
 
 def test_v2_gives_each_side_of_its_book() -> None:
