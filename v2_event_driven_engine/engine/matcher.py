@@ -173,7 +173,7 @@ class Matcher(MarketState):
             level = own.levels.get(rank) or own.make_level(price)
             tail = level.tail
             orders[order_id] = order = Order(
-                order_id, participant, level, remaining, status, prevention, post_only, tail
+                level, participant, remaining, status, tail, None, order_id, prevention, post_only
             )
             level.tail = order  # BookSide.append, written out here: 5 % of the matcher's speed
             if tail is not None:

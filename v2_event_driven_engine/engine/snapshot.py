@@ -140,8 +140,8 @@ def restore(snapshot: Snapshot) -> Matcher:
     for kept in snapshot.orders:
         side = matcher.book(kept.symbol).side(kept.side)
         matcher.orders[kept.order_id] = order = Order(
-            kept.order_id, kept.participant, side.level(kept.price), kept.remaining, kept.status,
-            kept.self_trade_prevention, kept.post_only,
+            side.level(kept.price), kept.participant, kept.remaining, kept.status, None, None,
+            kept.order_id, kept.self_trade_prevention, kept.post_only,
         )  # fmt: skip
         side.append(order)
     if matcher.state_hash() != snapshot.state_hash:
