@@ -7,6 +7,7 @@ What is measured, one module each:
 | module | what it asks |
 |---|---|
 | `matching` | operations a second in memory, all events made: every engine, the same operations |
+| `anatomy` | where V2's time goes, and why it is not faster still |
 | `durable` | what a log costs that is synced before anything is answered; what the audit costs |
 | `latency` | how long a client waits, by clients and by offered rate |
 | `recovery` | commands replayed a second; bytes of log a command |

@@ -15,7 +15,16 @@ from .findings import Section
 from .measure import RESULTS, machine
 from .report import Findings, write
 
-BENCHMARKS = ("matching", "durable", "latency", "recovery", "growth", "threads", "end_to_end")
+BENCHMARKS = (
+    "matching",
+    "anatomy",
+    "durable",
+    "latency",
+    "recovery",
+    "growth",
+    "threads",
+    "end_to_end",
+)
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 REPETITIONS = 7
 QUICK_REPETITIONS = 1
@@ -27,6 +36,7 @@ What is not installed is left out, and the report says so; `nox -s bench` instal
 EPILOG = """\
 benchmarks:
   matching     in memory: every engine, synthetic and real order flow
+  anatomy      where V2's time goes, and why it is not faster still
   durable      with a log that is synced: batches of 1, 64 and 1024, audit off and on
   latency      how long a client waits: closed loop, and against offered rates
   recovery     replay from the log, with and without a snapshot; bytes on the disk

@@ -78,6 +78,8 @@ class Target(msgspec.Struct, frozen=True):
     at_least: bool = True
     reason: str = ""
     """Why there is no figure, where there is none."""
+    obstacle: str = ""
+    """What stands in the way: told where the target is missed."""
 
     @property
     def met(self) -> bool:

@@ -121,4 +121,5 @@ def _target(figure: str, peer: type[Engine], bound: float, rates: dict[str, list
     theirs = rates.get(peer.name)
     if theirs is None:
         return Target(figure, None, bound, reason=f"`{peer.name}` did not run")
-    return Target(figure, ratios(rates[V2Matcher.name], theirs), bound)
+    measured = ratios(rates[V2Matcher.name], theirs)
+    return Target(figure, measured, bound, obstacle="See [Anatomy](#anatomy).")

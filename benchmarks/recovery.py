@@ -93,12 +93,22 @@ def _beside(
         pair = (taken[f"{name}, {FROM_THE_START}"] for name in (MatchingEngine.name, "V2"))
         replay = ratios(*pair)  # of times: theirs by ours
     targets = [
-        Target("replay from the first command", replay, 2.5, reason=missing or ""),
+        Target(
+            "replay from the first command",
+            replay,
+            2.5,
+            reason=missing or "",
+            obstacle="See [Anatomy](#anatomy): the matcher is most of it, and V2 derives and "
+            "compares all events besides.",
+        ),
         Target(
             "V2's bytes of log a command, events included (no ratio)",
             Series.of([bytes_each]),
             64,
             at_least=False,
+            obstacle="Over a third of it is the event that accepts an order and repeats what the "
+            "command said, and every event has nine bytes of time. Shorter symbols and calmer "
+            "markets make it less: see the second table.",
         ),
     ]
     work = f"{len(operations):,} operations, the same for both."

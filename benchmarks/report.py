@@ -102,8 +102,12 @@ def _targets(targets: Sequence[Target]) -> str:
         figure = target.reason if target.measured is None else number(target.measured)
         bound = f"{'≥' if target.at_least else '≤'} {target.bound:g}"
         rows.append([target.figure, figure, bound, "yes" if target.met else "**missed**"])
-    missed = [target.figure for target in targets if not target.met]
-    verdict = "All are met." if not missed else f"Missed: {'; '.join(missed)}."
+    missed = [
+        f"- Missed: {target.figure}. {target.obstacle}".rstrip()
+        for target in targets
+        if not target.met
+    ]
+    verdict = "\n".join(missed) or "All are met."
     return (
         "Ratios are to `matching-engine`, on the same operations, unless the line says "
         "otherwise.\n\n" + _grid(["figure", "measured", "target", "met?"], rows) + f"\n\n{verdict}"
