@@ -202,8 +202,6 @@ class Matcher(MarketState):
                 return RejectReason.INVALID_PRICE
             if command.quantity < 1:
                 return RejectReason.INVALID_QUANTITY
-            if not command.post_only:
-                return None
             if time_in_force is not GTC:
                 return RejectReason.INVALID_TIME_IN_FORCE
             if self._would_trade(book, command.side, price):

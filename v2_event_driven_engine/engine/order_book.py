@@ -101,7 +101,7 @@ class BookSide:
         return level
 
     def _sweep_out_empty_levels(self) -> None:
-        used = list(self.used_levels())
+        used = [level for level in self.levels.values() if level.head is not None]
         for level, worse in zip_longest(used, used[1:]):
             level.worse = worse
         self.levels = SortedDict((level.rank, level) for level in used)
@@ -135,34 +135,36 @@ class BookSide:
         if younger is None:
             level.tail = older
             if older is None and level is self.best:
-                self.leave_best(level)
+                self.best = self.behind(level)
         else:
             younger.previous = older
 
-    def leave_best(self, emptied: PriceLevel) -> None:
-        """Find the next best level, now that the best one is empty. O(1), amortised."""
-        level = emptied.worse
+    def behind(self, level: PriceLevel) -> PriceLevel | None:
+        """The next level with orders, away from the best. O(1), amortised.
+
+        A long row of empty levels on the way is dropped: whoever walks here next is spared it.
+        """
         passed = []
-        while level is not None and level.head is None:
-            passed.append(level)
-            level = level.worse
-        self.best = level
+        found = level.worse
+        while found is not None and found.head is None:
+            passed.append(found)
+            found = found.worse
         if len(passed) > LONG_WALK:
             for empty in passed:
                 del self.levels[empty.rank]
-            emptied.worse = level
+            level.worse = found
+        return found
 
     def used_levels(self) -> Iterator[PriceLevel]:
-        """Every level that has orders, best first. O(levels)."""
+        """Every level that has orders, best first. O(1) for each, amortised."""
         level = self.best
         while level is not None:
-            if level.head is not None:
-                yield level
-            level = level.worse
+            yield level
+            level = self.behind(level)
 
     def __iter__(self) -> Iterator[Order]:
-        """Every order, best price first, oldest first."""
-        for level in self.used_levels():
+        """Every order, best price first, oldest first. O(levels and orders)."""
+        for level in self.levels.values():
             yield from level
 
     def depth(self, levels: int) -> list[tuple[int, int, int]]:

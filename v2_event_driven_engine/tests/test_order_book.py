@@ -157,6 +157,21 @@ def test_a_long_row_of_empty_levels_is_walked_over_once(
     assert market.ranks() == [1, *kept, *(50 for _ in behind)]
 
 
+@pytest.mark.parametrize("look", ["depth", "fill or kill"])
+def test_whoever_looks_over_a_long_row_of_empty_levels_spares_it_to_the_next(
+    market: Market, look: str
+) -> None:
+    market.book_side.sweep_at = 100
+    market.rest(1)
+    market.rest(50)
+    market.leave_empty(*range(2, 11))
+    if look == "depth":
+        assert len(market.book_side.depth(2)) == 2
+    else:
+        assert market.take(3, 50, TimeInForce.FOK) == []
+    assert market.ranks() == [1, 50]
+
+
 def churn(market: Market, ranks: range) -> list[int]:
     """Use and leave prices one after the other; how many levels there were each time."""
     counts = []
