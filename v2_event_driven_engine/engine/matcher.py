@@ -114,6 +114,7 @@ class Matcher(MarketState):
     # -- NEW: rulebook section 4 --------------------------------------------------------------
 
     def _new(self, command: NewOrder, sequence: int, timestamp_ns: int) -> list[AnyEvent]:
+        """Accept, trade, rest or expire. The measured hot path, kept in one piece."""
         order_id = command.order_id
         participant = command.participant
         symbol = command.symbol
