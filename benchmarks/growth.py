@@ -64,7 +64,10 @@ def measure(options: Options) -> Section:
         ),
         Target("bytes of memory a resting order, V2 (no ratio)", per_order, 200, at_least=False),
     ]
-    notes = ["Left out: 1,000 and 10,000 orders on 100,000 levels, as no level is empty."]
+    notes = [
+        "Left out: 1,000 and 10,000 orders on 100,000 levels, as there would be more levels than "
+        "orders."
+    ]
     if options.quick:
         notes.append("Left out, as the run is a quick one: more than 10,000 orders.")
     if missing is not None:

@@ -268,7 +268,7 @@ class Matcher(MarketState):
         level = opposite.best
         while level is not None and level.rank <= limit_rank:
             maker = level.head
-            assert maker is not None, "no level is empty"
+            assert maker is not None, "the best level has an order"
             if prevention is not NONE and maker.participant == participant:
                 if prevention is not CANCEL_TAKER:
                     self._take_out(events, maker, CancelReason.SELF_TRADE)
