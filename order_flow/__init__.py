@@ -4,9 +4,9 @@ An order flow is a file of the rulebook's commands, one JSON object a line, that
 the engine runs. This package makes such files from two sources and imports neither version:
 
 * `order_flow.lobster`: NASDAQ's real order flow, from LOBSTER's files;
-* `order_flow.synthetic`: a seeded stochastic model, as many commands as you like.
+* `order_flow.synthetic`: a seeded stochastic model, any number of commands.
 
-`order_flow.match_rate` measures how well the first reproduces what really happened.
+`order_flow.match_rate` measures how many of NASDAQ's executions the first reproduces.
 
     python -m order_flow --help
 """

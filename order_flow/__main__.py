@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
+import io
 import os
+import select
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from . import lobster, match_rate, synthetic
 from .commands import Command, write_lines
@@ -30,10 +34,10 @@ examples:
   A day of NASDAQ's real orders (samples: https://lobsterdata.com):
     python -m order_flow lobster LOBSTER_SampleFile_AMZN_2012-06-21_5.zip > amzn.ndjson
 
-  A million commands that are the same wherever seed 7 is used:
+  A million commands, the same on every machine with seed 7:
     python -m order_flow synthetic --commands 1000000 --seed 7 > flow.ndjson
 
-  Straight into an engine, without a file between:
+  Directly into an engine, without a file in between:
     python -m order_flow synthetic --commands 100000 --seed 7 \\
       | python v1_order_matching_engine/main.py run -
 
@@ -51,7 +55,7 @@ examples:
   python -m order_flow lobster AAPL_2012-06-21_34200000_37800000_message_50.csv.xz \\
     --book AAPL_2012-06-21_34200000_37800000_orderbook_50.csv.xz > aapl.ndjson
 
-  From the zip as it comes, compressed again on the way out:
+  From LOBSTER's zip, with the flow compressed again:
   python -m order_flow lobster LOBSTER_SampleFile_AMZN_2012-06-21_5.zip | xz > amzn.ndjson.xz"""
 
 _MATCH_RATE = """\
@@ -65,7 +69,7 @@ example:
 _SYNTHETIC = """\
 Draw a flow from the zero-intelligence model of Cont, Stoikov and Talreja (2010): limit orders,
 market orders and cancels arrive at random at the rates they estimated. Eight participants, and
-a small documented share of every instruction that the rulebook knows."""
+a small documented share of every instruction that the rulebook has."""
 
 _SYNTHETIC_EXAMPLES = """\
 examples:
@@ -77,9 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
     if sys.stdout is None:
-        print("order_flow: standard output is closed; send it to a file or pipe.", file=sys.stderr)
+        _complain("standard output is closed; send it to a file or pipe.")
         return EXIT_USAGE
     try:
+        if options.command != "synthetic":
+            _say_what_is_waited_for(options.messages, options.book)
         if options.command == "match-rate":
             _print_match_rate(options)
         elif options.command == "lobster":
@@ -91,15 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 flow = synthetic.commands(options.commands, options.seed, plain=options.plain)
                 return _write(_counted(flow, options.commands, progress))
     except UnusableFile as error:
-        print(f"order_flow: {error}", file=sys.stderr)
+        _complain(str(error))
         return EXIT_USAGE
     except MalformedRow as error:
-        print(f"order_flow: {error}", file=sys.stderr)
+        _complain(str(error))
         return EXIT_MALFORMED
     except BrokenPipeError:
-        _discard_output()  # whoever read the flow has had enough
+        _discard_output()  # the reader of the flow has closed the pipe
     except OSError as error:
-        print(f"order_flow: standard output: {error.strerror}.", file=sys.stderr)
+        _complain(f"standard output: {error.strerror}.")
         _discard_output()
         return EXIT_USAGE
     except KeyboardInterrupt:
@@ -107,28 +113,83 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Stopped(Exception):
+    """A signal came while the next command was being made."""
+
+
+class _PatientOutput(io.FileIO):
+    """Standard output, also where somebody has made it non-blocking: it waits for its reader."""
+
+    def write(self, data: Any) -> int:
+        while True:
+            count: int | None = super().write(data)
+            if count is not None:
+                return count
+            waiting = select.poll()
+            waiting.register(self.fileno(), select.POLLOUT)
+            waiting.poll()
+
+
+def _complain(message: str) -> None:
+    """Say it on standard error, if there is one; `print` would take standard output instead."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"order_flow: {message}", file=sys.stderr, flush=True)
+
+
+def _say_what_is_waited_for(*paths: str | None) -> None:
+    """Tell a person at a terminal that it is a pipe or a terminal that is read."""
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):  # whoever opens it will say so
+            if path is not None and _at_a_terminal() and not Path(path).is_file():
+                mode = Path(path).stat().st_mode
+                if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+                    _complain(f"reading {path}, and waiting for its rows")
+
+
+def _at_a_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def _write(flow: Iterable[Command]) -> int:
     """Write the flow to standard output; return the exit status.
 
-    The first SIGINT or SIGTERM ends the flow after a whole line, a second one kills at once: the
-    reader of the pipe may be what hangs.
+    The first SIGINT or SIGTERM ends the flow after a whole line. A second one kills at once:
+    the reader of the pipe may have stopped reading.
     """
     received: list[int] = []
+    making = False
 
     def stop(number: int, _frame: FrameType | None) -> None:
         received.append(number)
         signal.signal(number, signal.SIG_DFL)
+        if making:  # perhaps it waits for market data, and no line is half written
+            raise _Stopped
+
+    def until_stopped() -> Iterator[Command]:
+        nonlocal making
+        with contextlib.suppress(_Stopped):
+            making = True
+            for command in flow:
+                making = False
+                if received:
+                    return
+                yield command
+                making = True
+                if received:
+                    return
+        making = False
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     # Not sys.stdout.buffer: under PYTHONUNBUFFERED that one may write a part and leave it there.
-    with open(sys.stdout.fileno(), "wb", closefd=False) as stream:
-        write_lines(itertools.takewhile(lambda _: not received, flow), stream)
+    with io.BufferedWriter(_PatientOutput(sys.stdout.fileno(), "wb", closefd=False)) as stream:
+        write_lines(until_stopped(), stream)
     return EXIT_SIGNAL + received[0] if received else 0
 
 
 def _discard_output() -> None:
-    """Send what is still buffered nowhere: flushing it at exit would only fail once more."""
+    """Discard what is still buffered: flushing it at exit would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -230,8 +291,8 @@ def _print_match_rate(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _progress(*, hidden: bool) -> Iterator[Progress | None]:
-    """A bar on standard error, if a person is looking there; takes the share done, 0.0 to 1.0."""
-    if hidden or not sys.stderr.isatty():
+    """A bar on standard error, if that is a terminal; called with the share done, 0.0 to 1.0."""
+    if hidden or not _at_a_terminal():
         yield None
         return
     from rich.console import Console  # noqa: PLC0415 (only when there is a terminal to draw on)

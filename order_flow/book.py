@@ -1,17 +1,17 @@
-"""A small price-time book that follows a flow: the yardstick and the generator's memory.
+"""A small price-time book that follows a flow, for the match rate and for the generator.
 
-It takes the same commands that an engine takes and keeps the same resting orders, and answers with
-nothing but the fills. The match rate is measured with it, and the synthetic generator looks at it
+It takes the same commands as an engine and keeps the same resting orders, but answers only with the
+fills. The match rate is measured with it, and the synthetic generator looks at it
 to know which orders are still there to be canceled.
 
-What it leaves out on purpose: it is no engine. It knows one instrument, writes no events, gives no
-reasons, checks nothing, and simply ignores what the rulebook would refuse. It expects well-formed
+Simplifications: it is not an engine. It knows one instrument, writes no events, gives no reasons,
+checks nothing, and ignores what the rulebook would refuse. It expects well-formed
 commands whose order ids are new.
 
 Invariants:
 
 1. The best bid is below the best ask.
-2. A price level is in the book exactly while it holds an order, and every order has a quantity > 0.
+2. A price level is in the book exactly while it has an order, and every order has a quantity > 0.
 3. `live` and `orders` hold the same orders, and `live[order.slot] is order`.
 """
 
@@ -65,10 +65,10 @@ class Book:
 
     def __init__(self) -> None:
         self.orders: dict[int, RestingOrder] = {}
-        self.live: list[RestingOrder] = []  # the same orders, where one can be drawn in O(1)
+        self.live: list[RestingOrder] = []  # the same orders; one can be drawn in O(1)
         # Levels are keyed so that the best comes first on both sides: the price of an ask, the
-        # negative price of a bid. A level is an OrderedDict because taking its first order away
-        # stays O(1) there; in a plain dict the search for the first slides over all removed ones.
+        # negative price of a bid. A level is an OrderedDict because removing its first order is
+        # O(1) there; in a plain dict the search for the first key passes over all removed ones.
         self._levels: dict[str, SortedDict[int, OrderedDict[int, RestingOrder]]] = {
             "BUY": SortedDict(),
             "SELL": SortedDict(),
@@ -131,7 +131,7 @@ class Book:
         return []
 
     def _replace(self, order: RestingOrder, command: Command) -> list[Fill]:
-        """Leave the place and enter again at the tail, possibly trading on the way in."""
+        """Take the order out and enter it again at the tail; it may trade."""
         old_price = order.price
         order.price = command.get("price") or old_price
         refused = order.post_only and self._crosses(order)
@@ -177,7 +177,7 @@ class Book:
         return False
 
     def _sweep(self, taker: RestingOrder, limit: int | None) -> list[Fill]:
-        """Match best price first, oldest first, and leave what is not filled in the taker."""
+        """Match best price first, oldest first; the remainder stays in the taker's quantity."""
         fills: list[Fill] = []
         levels = self._levels[OPPOSITE[taker.side]]
         reach = self._reach(taker.side, limit)
@@ -219,7 +219,7 @@ class Book:
         if not level:
             del levels[key]
         del self.orders[order.order_id]
-        last = self.live.pop()  # the last order moves into the gap, so nothing else has to
+        last = self.live.pop()  # only the last order moves, into the free place
         if last is not order:
             self.live[order.slot] = last
             last.slot = order.slot

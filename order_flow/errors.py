@@ -2,15 +2,15 @@
 
     OrderFlowError
     ├── UnusableFile    it cannot be opened, or is not what its name says   (exit status 2)
-    └── MalformedRow    it was opened, and one row makes no sense           (exit status 1)
+    └── MalformedRow    it was opened, and one row breaks the format        (exit status 1)
 
-Both messages are written for the person at the terminal: the file, where in it, what was expected,
-and what to do.
+Both messages are for a person at a terminal: the file, the place in it, what was expected, and what
+to do.
 """
 
 
 class OrderFlowError(Exception):
-    """The root: catch it to catch everything this package raises on purpose."""
+    """The root: catch it to catch everything that this package raises on purpose."""
 
 
 class UnusableFile(OrderFlowError):
@@ -20,6 +20,6 @@ class UnusableFile(OrderFlowError):
 class MalformedRow(OrderFlowError):
     """A row breaks the format, or a compressed file ends in the middle.
 
-    Every command made from earlier rows has already been handed out and is sound. Get the file
-    again from its source: a row that is skipped in silence would leave a wrong book behind it.
+    Every command made from earlier rows has already been yielded and is valid. Get the file again
+    from its source: if a row were skipped, the book would be wrong from there on.
     """

@@ -3,33 +3,33 @@
 LOBSTER (https://lobsterdata.com) writes down what NASDAQ's visible book did to one stock on one
 day; `lobster_files` shows the format. A tick is 1/10,000 dollar here, a lot one share.
 
-Such a file tells what happened to makers, an order flow tells what participants asked for. The
-conversion therefore has to work backwards:
+Such a file says what happened to makers; an order flow says what participants asked for. So the
+conversion finds the commands that caused the rows:
 
 | row | becomes |
 |---|---|
 | type 1, a new limit order | `new` LIMIT GTC under its own id |
 | type 2, a partial cancellation | `reduce` |
 | type 3, a deletion | `cancel` |
-| type 4, an execution | the aggressor behind it (below) |
+| type 4, an execution | part of the aggressor that caused it (below) |
 | type 5 hidden execution, 6 cross, 7 halt | nothing: the visible book does not change |
 
 **Aggressors.** NASDAQ names every maker but not the taker. Consecutive type-4 rows with the same
 time and direction are one aggressor: a LIMIT IOC on the other side for their summed size, at the
-worst of their prices. Rows that become nothing do not interrupt it. What the aggressor left in the
-book comes as a type 1 at the same time. That stays what it is, a new order that now rests: when it
-arrives, the sweep before it has emptied the levels that it would trade with.
+worst of their prices. Rows that become nothing do not interrupt it. The remainder of an aggressor
+that then rests in the book is a type 1 at the same time. It becomes a new order, like any type 1.
+It does not trade when it arrives: the aggressor has emptied the levels that it would trade with.
 
 **The book before the first row.** The first row of the order book file is the state after the first
 message. With that message undone, each level becomes one synthetic order.
 
-**Ids from before the first row.** A row may name an order that the file never showed arriving. If
-it rested in the seeded book, it is a part of the synthetic order at its price; and being older than
-every order that came later, it is at the head of its level, where the synthetic order is. So its
+**Ids from before the first row.** A row may name an order whose arrival is not in the file. If it
+rested in the seeded book, it is a part of the synthetic order at its price. It is older than every
+order that came later, so it is at the head of its level, where the synthetic order is. So its
 cancellation becomes a `reduce` of the synthetic order by the same size, and its execution counts as
-one of the synthetic order. If the synthetic order at that price has not that much left, the row is
+one of the synthetic order. If the remaining quantity of that synthetic order is smaller, the row is
 about an order from outside the file's window: a cancellation is left out, and an execution still
-belongs to its aggressor, but nobody can name its maker.
+belongs to its aggressor, but its maker is unknown.
 
 Everything belongs to participant 1 except the aggressors, which are participant 2.
 """
@@ -64,7 +64,7 @@ TICK_SIZE = "0.0001"
 LOT_SIZE = "1"
 RESTING_PARTICIPANT = 1
 AGGRESSOR_PARTICIPANT = 2
-FIRST_AGGRESSOR_ID = 1_000_000_000_001  # both above any id of NASDAQ's (ORDER_ID_MAX)
+FIRST_AGGRESSOR_ID = 1_000_000_000_001  # both above every id of NASDAQ's (ORDER_ID_MAX)
 FIRST_SYNTHETIC_ID = 2_000_000_000_001
 
 _SYMBOL = re.compile(r"[A-Z0-9./-]{1,16}")
@@ -112,9 +112,9 @@ def steps(
     symbol: str | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Step]:
-    """As `commands`, each with the executions it stands for: what the match rate compares."""
+    """As `commands`, each with the executions that it was made from, for the match rate."""
     path = Path(messages_path)
-    if book_path is None and path.suffix == ".zip":
+    if book_path is None and path.suffix.lower() == ".zip":
         book_path = path
     with open_source(path, "_message_") as source:
         symbol = _symbol(symbol, source)
@@ -129,7 +129,7 @@ def steps(
 
 
 class _SyntheticOrder:
-    """What the first book row shows at one price, less what NASDAQ has since taken from it."""
+    """What the first book row shows at one price, minus what later rows took from it."""
 
     __slots__ = ("left", "order_id")
 
@@ -139,16 +139,16 @@ class _SyntheticOrder:
 
 
 class _Conversion:
-    """The conversion rule. It keeps NASDAQ's view of who has how much left, and no book."""
+    """The conversion rule. It keeps what each order has left by NASDAQ's rows, and no book."""
 
     def __init__(self, symbol: str) -> None:
         self._symbol = symbol
-        self._left: dict[int, int] = {}  # orders that the file showed arriving, by id
+        self._left: dict[int, int] = {}  # by order id, if the arrival is in the file
         self._synthetic: dict[Level, _SyntheticOrder] = {}
         self._aggressor_ids = itertools.count(FIRST_AGGRESSOR_ID)
 
     def seed(self, levels: dict[Level, int]) -> Iterator[Step]:
-        """One synthetic order per level, asks before bids, each from the best price outwards."""
+        """One synthetic order per level, asks before bids, each side from its best price on."""
         best_first = sorted(levels, key=lambda level: (level[0], -level[0] * level[1]))
         for order_id, (direction, price) in enumerate(best_first, FIRST_SYNTHETIC_ID):
             size = levels[direction, price]
@@ -156,7 +156,7 @@ class _Conversion:
             yield Step(self._resting_order(order_id, direction, price, size))
 
     def convert(self, rows: Iterable[Message]) -> Iterator[Step]:
-        """The rows in order; an aggressor's command comes where its executions end."""
+        """The rows' commands, in order; an aggressor's command comes after its last execution."""
         executed: list[Message] = []
         for message in rows:
             if message.type == EXECUTION:

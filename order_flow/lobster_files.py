@@ -9,7 +9,7 @@ levels after each:
 A price is in 1/10,000 dollar. The direction is the side of the order that *rests*: 1 buys and -1
 sells.
 
-Files are read as they come, plain or compressed, never as a whole. A row that makes no sense stops
+Files are read row by row, plain or compressed, never as a whole. A row that breaks the format stops
 the reading with an error that names it.
 """
 
@@ -20,6 +20,7 @@ import gzip
 import lzma
 import os
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -31,12 +32,12 @@ from .errors import MalformedRow, UnusableFile
 # The types that change the visible book. 5 is a hidden execution, 6 a cross, 7 a trading halt.
 SUBMISSION, REDUCTION, DELETION, EXECUTION = 1, 2, 3, 4
 SELLS, BUYS = -1, 1
-ORDER_ID_MAX = 10**12 - 1  # NASDAQ's ids of a day stay far below; those above are the conversion's
+ORDER_ID_MAX = 10**12 - 1  # NASDAQ's ids are far lower; higher ids are the conversion's own
 
 Progress: TypeAlias = Callable[[float], None]
 Level: TypeAlias = tuple[int, int]  # direction, price
 
-# One match checks a row and cuts it up; only a row that fails is looked at field by field.
+# One match checks a row and splits it; only a row that fails is checked field by field.
 _FIELDS = {
     "time": rb"\d+(?:\.\d+)?",
     "type": rb"[1-7]",
@@ -73,7 +74,7 @@ class Message(NamedTuple):
 def levels_before(first: Message | None, path: Path) -> dict[Level, int]:
     """The size at every level before the first message: the first book row with it undone.
 
-    Raises UnusableFile or MalformedRow, also where the two files do not belong together.
+    Raises UnusableFile or MalformedRow, also if the two files do not belong together.
     """
     with open_source(path, "_orderbook_") as source:
         row = next(source.rows(), b"").rstrip(b"\r\n")
@@ -104,7 +105,7 @@ def levels_before(first: Message | None, path: Path) -> dict[Level, int]:
 
 
 def messages(source: Source, progress: Progress | None) -> Iterator[Message]:
-    """Every row of a message file, checked. Raises MalformedRow at the first that is not one."""
+    """Every row of a message file, checked. Raises MalformedRow at the first malformed one."""
     for number, row in enumerate(source.rows(), 1):
         match = _ROW.fullmatch(row)
         if match is None:
@@ -123,7 +124,7 @@ def messages(source: Source, progress: Progress | None) -> Iterator[Message]:
 
 
 def _refuse_message(name: str, number: int, row: bytes) -> NoReturn:
-    """Find the field that is wrong, and say so."""
+    """Raise MalformedRow for the first field that is wrong."""
     fields = row.rstrip(b"\r\n").split(b",")
     if len(fields) != len(_FIELDS):
         raise MalformedRow(
@@ -138,7 +139,7 @@ def _refuse_message(name: str, number: int, row: bytes) -> NoReturn:
             _refuse_field(name, number, field_name, fields[index])
     raise MalformedRow(
         f"{name}, line {number}: order id: {fields[2].decode()} is above {ORDER_ID_MAX}, "
-        "where the conversion needs the ids for orders of its own."
+        "and the conversion needs the ids above that for its own orders."
     )
 
 
@@ -146,7 +147,7 @@ def _refuse_field(name: str, number: int, field_name: str, field: bytes) -> NoRe
     found = field[:40].decode("utf-8", "backslashreplace")
     raise MalformedRow(
         f"{name}, line {number}: {field_name}: expected {_EXPECTED[field_name]}, found {found!r}. "
-        "Get the file again, or mend the row."
+        "Get the file again, or correct the row."
     )
 
 
@@ -161,7 +162,8 @@ class Source:
         self.file_name = file_name
         self._raw = raw
         self._stream = stream
-        self._size = os.fstat(raw.fileno()).st_size
+        found = os.fstat(raw.fileno())
+        self._size = found.st_size if stat.S_ISREG(found.st_mode) else 0
 
     def rows(self) -> Iterator[bytes]:
         """The rows with their line ends, one at a time."""
@@ -174,25 +176,35 @@ class Source:
 
     def fraction_read(self) -> float:
         """The share of the file on disk (compressed, if it is) that has been read."""
-        return self._raw.tell() / self._size
+        return self._raw.tell() / self._size if self._size else 0.0  # a pipe cannot tell
 
 
 @contextlib.contextmanager
 def open_source(path: Path, member_part: str) -> Iterator[Source]:
-    """Open a file by what its name ends with; of a zip, the one member that is meant."""
+    """Open a file by the end of its name; of a zip, the member with `member_part` in its name."""
+    if str(path) == "-":
+        raise UnusableFile("-: name a file of market data, or /dev/stdin for standard input.")
     with contextlib.ExitStack() as stack:
         try:
             raw = stack.enter_context(path.open("rb"))
         except OSError as error:
             raise UnusableFile(f"{path}: cannot be opened: {error.strerror}.") from error
-        if path.suffix == ".zip":
+        suffix = path.suffix.lower()
+        if suffix == ".zip":
             archive, member = _zip_member(path, raw, member_part)
             stack.enter_context(archive)
-            stream = stack.enter_context(archive.open(member))
+            try:
+                stream = stack.enter_context(archive.open(member))
+            except (NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+                # It is encrypted, or packed in a way that Python cannot unpack.
+                raise UnusableFile(
+                    f"{path}: {member} cannot be read from the zip: {error}. Unpack the zip with "
+                    "another program and name the files themselves."
+                ) from error
             yield Source(f"{path} ({member})", Path(member).name, raw, stream)
-        elif path.suffix == ".gz":
+        elif suffix == ".gz":
             yield Source(str(path), path.name, raw, stack.enter_context(gzip.open(raw)))
-        elif path.suffix == ".xz":
+        elif suffix == ".xz":
             yield Source(str(path), path.name, raw, stack.enter_context(lzma.open(raw)))
         else:
             yield Source(str(path), path.name, raw, raw)
@@ -203,6 +215,8 @@ def _zip_member(path: Path, raw: BinaryIO, member_part: str) -> tuple[zipfile.Zi
         archive = zipfile.ZipFile(raw)
     except zipfile.BadZipFile as error:
         raise UnusableFile(f"{path}: is not a zip file. Get the file again.") from error
+    except OSError as error:  # a zip is read from its end
+        raise UnusableFile(f"{path}: cannot be read as a zip: {error}. Name a file.") from error
     members = [name for name in archive.namelist() if member_part in Path(name).name]
     if len(members) != 1:
         raise UnusableFile(

@@ -1,17 +1,16 @@
 """How many of NASDAQ's executions strict price-time priority reproduces from a converted flow.
 
-The flow of `lobster` says who wanted to trade, never with whom. A book that follows it under the
-rulebook's priority finds the makers by itself, and NASDAQ's file names the makers that were really
-hit: two answers to the same question that can be laid side by side.
+The flow of `lobster` says who wanted to trade, but not with whom. A book that follows it by the
+rulebook's priority finds makers, and NASDAQ's file names the makers that really traded: so both can
+be compared.
 
 **The measure.** The unit is one type-4 row: maker, price and size. An aggressor's rows, in file
-order, are laid lot by lot against the fills of its one command, in the order they happen. A row is
+order, are compared lot by lot with the fills of its one command, in the order they happen. A row is
 *reproduced* if each of its lots was filled, by the same maker, at the same price. For an order from
 before the file the maker is the synthetic order of its level (see `lobster`). A row whose maker
-nobody can name counts as not reproduced, and so does a row that a mistake before it pushed out of
-line.
+is unknown counts as not reproduced. A row whose lots are shifted by an earlier difference does too.
 
-Nothing is corrected on the way: a mistake stays in the book for the rest of the file.
+Nothing is corrected: a difference stays in the book until the end of the file.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from .lobster_files import Progress
 
 @dataclass(slots=True)
 class MatchRate:
-    """The result. Every execution is in exactly one of the three parts.
+    """The result. Every execution is in exactly one of the three counts.
 
     `maker_unseen`: the order executed was never in the file, nor in the part of the book that its
-    first book row shows. `other_maker`: it was there, and the book matched something else.
+    first book row shows. `other_maker`: it was there, and the book matched another order.
     """
 
     symbol: str
@@ -80,14 +79,14 @@ def measure(
 
 
 def compare(executions: Iterable[Execution], fills: Iterable[Fill]) -> Iterator[bool]:
-    """Lay one aggressor's executions against its fills, lot by lot: which are reproduced?
+    """Whether each of one aggressor's executions is reproduced by its fills, compared lot by lot.
 
-    One fill may answer several executions, of a synthetic order that stands for several makers:
+    One fill may answer several executions, of a synthetic order that replaces several makers:
 
     >>> list(compare([Execution(7, 100, 5), Execution(7, 100, 3)], [Fill(7, 100, 8)]))
     [True, True]
 
-    A wrong maker, or one with too little, spoils the lots that it concerns:
+    A wrong maker, or one with too little quantity, makes its execution count as not reproduced:
 
     >>> list(compare([Execution(7, 100, 5), Execution(8, 100, 5)], [Fill(7, 100, 4)]))
     [False, False]

@@ -1,8 +1,8 @@
 """A seeded stochastic order flow, after Cont, Stoikov and Talreja.
 
 **The model.** R. Cont, S. Stoikov and R. Talreja, "A Stochastic Model for Order Book Dynamics",
-Operations Research 58(3), 2010, 549-563. Nobody in it thinks; orders just arrive, independently and
-at random, at rates that depend on nothing but the distance in ticks from the opposite best price:
+Operations Research 58(3), 2010, 549-563. It has no strategies: orders arrive independently and
+at random, at rates that depend only on the distance in ticks from the opposite best price:
 
 * limit orders arrive at distance i at rate lambda(i) = k / i^alpha, on each side;
 * market orders arrive at rate mu, on each side;
@@ -19,12 +19,12 @@ gives the same distribution without counting the orders at every distance.
 
 * Limit orders arrive at distances 1 to 10; theta beyond the fifth tick stays that of the fifth.
 * Orders are of 1 to 10 lots, equally likely, where the paper has one unit.
-* A side without orders counts as if its best price were where it last stood. A market order then
-  has nothing to meet and does not arrive.
+* A side without orders counts as if its best price were its last best price. No market order
+  arrives for such a side.
 * There are participants, 8 of them, equally likely. The paper has none.
 * Unless `plain`, the instructions that real participants use are mixed in (`MIX` below): what the
   model calls a limit order, market order or cancel then takes one of several forms. A reduce or
-  replace comes where the model has a cancel, and leaves the order in the book.
+  replace takes the place of a cancel in the model, and usually leaves the order in the book.
 
 **Reproducible.** Every draw is made from `random.Random(seed).random()`, whose values Python
 guarantees for a seed, and all rates are whole millionths. The same seed gives the same bytes on
@@ -47,7 +47,7 @@ TICK_SIZE = "0.01"
 LOT_SIZE = "1"
 PARTICIPANTS = 8
 QUANTITY_MAX = 10
-FIRST_BID, FIRST_ASK = 99_999, 100_001  # in ticks: where an empty book is taken to stand at first
+FIRST_BID, FIRST_ASK = 99_999, 100_001  # in ticks: the best prices that an empty book begins with
 
 # The paper's estimates.
 K = 1.92
@@ -68,7 +68,7 @@ _THETA = [round(theta * _MILLIONTHS) for theta in THETA]
 _THETA_MAX = max(_THETA)
 _MASS_CANCEL_RATE = round(0.02 * _MILLIONTHS)  # not in the paper; 0 in a plain flow
 
-# What one event of the model becomes, in percent. Only the first of each in a plain flow.
+# What one event of the model becomes, in percent. In a plain flow, always the first of each.
 MIX = {
     "limit": {"GTC": 94, "POST_ONLY": 6},
     "market": {
@@ -76,8 +76,8 @@ MIX = {
         "LIMIT_IOC": 25,
         "LIMIT_FOK": 10,
         "MARKET_FOK": 5,
-        "LIMIT_GTC": 15,  # at or through the touch: trades, and its rest stays
-        "POST_ONLY": 5,  # at the touch: is rejected
+        "LIMIT_GTC": 15,  # at or through the opposite best: trades, its remainder rests
+        "POST_ONLY": 5,  # at the opposite best: is rejected
     },
     "cancel": {"CANCEL": 80, "REDUCE": 10, "REPLACE": 10},
     "self_trade_prevention": {
@@ -87,7 +87,7 @@ MIX = {
         "CANCEL_BOTH": 5,
     },
 }
-_THROUGH_MAX = 2  # a marketable limit order is priced 0 to 2 ticks through the touch
+_THROUGH_MAX = 2  # a marketable limit order is priced 0 to 2 ticks through the opposite best
 
 _T = TypeVar("_T")
 
@@ -222,7 +222,7 @@ class _Market:
         return command
 
     def _price_at(self, side: str, distance: int) -> int:
-        """The price so many ticks from the opposite touch, on the order's own side of it."""
+        """The price `distance` ticks from the opposite best price, on the order's own side."""
         away = -distance if side == "BUY" else distance
         return max(1, self._touch(OPPOSITE[side]) + away)
 

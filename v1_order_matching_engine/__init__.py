@@ -2,12 +2,13 @@
 
     from v1_order_matching_engine import MatchingEngine, NewOrder, OrderType, Side
 
-`MatchingEngine` takes commands and returns events; README.md shows a session.
+`MatchingEngine` takes commands and returns events; README.md shows a session. Everything public is
+imported from here. V2 exports the same names, and its `submit` returns a receipt of the events.
+Reading order: `errors`, `models/`, `concurrency/`, `engine/`, `utils/`, `main`: each imports only
+what is before it.
 """
 
-from .engine.matcher import BookView, MatchingEngine, Recorded, replay
-from .engine.order_book import DepthLevel
-from .engine.trade import (
+from .engine.events import (
     CancelRejected,
     Event,
     InstrumentListed,
@@ -21,28 +22,17 @@ from .engine.trade import (
     OrderReplaced,
     TradeExecuted,
 )
-from .engine.views import Depth, OrderView, State
+from .engine.matching_engine import BookView, MatchingEngine, Recorded, replay
+from .engine.views import Depth, Level, OrderView, State
 from .errors import (
+    EngineError,
     EngineStopped,
     IllegalTransition,
+    InstrumentRefused,
     InvariantBroken,
     MalformedCommand,
-    MalformedLine,
-    MatchingEngineError,
 )
-from .models.enums import (
-    CancelReason,
-    CancelRejectReason,
-    CancelRequest,
-    InstrumentRejectReason,
-    OrderRejectReason,
-    OrderStatus,
-    OrderType,
-    SelfTradePrevention,
-    Side,
-    TimeInForce,
-)
-from .models.order import (
+from .models.commands import (
     CancelOrder,
     Command,
     ListInstrument,
@@ -51,37 +41,44 @@ from .models.order import (
     ReduceOrder,
     ReplaceOrder,
 )
+from .models.enums import (
+    CancelReason,
+    CancelRequest,
+    OrderStatus,
+    OrderType,
+    RejectReason,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
 
 __all__ = [
     "BookView",
     "CancelOrder",
     "CancelReason",
-    "CancelRejectReason",
     "CancelRejected",
     "CancelRequest",
     "Command",
     "Depth",
-    "DepthLevel",
+    "EngineError",
     "EngineStopped",
     "Event",
     "IllegalTransition",
     "InstrumentListed",
-    "InstrumentRejectReason",
+    "InstrumentRefused",
     "InstrumentRejected",
     "InvariantBroken",
+    "Level",
     "ListInstrument",
     "MalformedCommand",
-    "MalformedLine",
     "MassCancel",
     "MassCanceled",
     "MatchingEngine",
-    "MatchingEngineError",
     "NewOrder",
     "OrderAccepted",
     "OrderCanceled",
     "OrderExpired",
     "OrderReduced",
-    "OrderRejectReason",
     "OrderRejected",
     "OrderReplaced",
     "OrderStatus",
@@ -89,6 +86,7 @@ __all__ = [
     "OrderView",
     "Recorded",
     "ReduceOrder",
+    "RejectReason",
     "ReplaceOrder",
     "SelfTradePrevention",
     "Side",

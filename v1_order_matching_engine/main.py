@@ -2,15 +2,15 @@
 
     python main.py                     the tour: threads, the lock, the replay; a few seconds
     python main.py run FLOW            drive a file of commands through the engine
-    python main.py stdio               NDJSON in, NDJSON out, as a dialogue
+    python main.py stdio               NDJSON in, NDJSON out, answered at once
     python main.py run --help          what a command is and what comes out
 
-This file alone prints, exits and handles signals; the library beside it does none of that.
+Exit status and subcommands are decided here; the engine never prints, exits or handles a signal.
 """
 
 if not __package__:
-    # Run as a script: make this folder a package under its own name, wherever it was copied to, so
-    # that the relative imports below work as they do with `python -m` (PEP 366).
+    # Run as a script: import this folder as a package under its own name, wherever it was copied,
+    # so that the relative imports below work as they do with `python -m` (PEP 366).
     import sys
     from importlib import import_module
     from pathlib import Path
@@ -23,25 +23,24 @@ if not __package__:
     import_module(__package__)
 
 import argparse
-import io
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout, suppress
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .dialogue import Dialogue
-from .engine.matcher import MatchingEngine
+from .engine.matching_engine import MatchingEngine
 from .errors import StreamError
-from .tour import show_tour
+from .utils.files import STANDARD, EventsFile, FlowFile, patient_standard_output
 from .utils.metrics import per_second
+from .utils.session import Session
 from .utils.signals import GracefulStop, StopRequested
-from .utils.streams import STANDARD, AnswerWriter, FlowReader
+from .utils.tour import show_tour
 
 EXIT_GOOD = 0
 EXIT_MALFORMED_OR_FAILED = 1
@@ -50,8 +49,9 @@ EXIT_USAGE = 2
 _DESCRIPTION = """\
 An order matching engine: price-time priority, one lock around everything.
 
-Without a subcommand it gives a tour: several threads hammer one book, and a replay in one thread
-proves that the order in which they won the lock reproduces every event. It takes a few seconds.
+Without a subcommand it shows a tour: several threads send orders to one book, and a replay in one
+thread proves that the order in which they won the lock gives every event again. It takes a few
+seconds.
 """
 
 _INTERFACE = """\
@@ -87,7 +87,7 @@ class Summary(NamedTuple):
     malformed: int
 
     def as_text(self, name: str) -> str:
-        """The same for people."""
+        """The same as lines for people, under the name of the flow."""
         rows = (
             ("commands", f"{self.commands:,}"),
             ("events", f"{self.events:,}"),
@@ -100,45 +100,52 @@ class Summary(NamedTuple):
         return "\n".join([name, *(f"  {label:<16} {value}" for label, value in rows)])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "main.py") -> int:
     """Carry out one command line and return the exit status."""
+    _fill_closed_descriptors()
     stop = GracefulStop()
     stop.install()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file name may hold bytes that are no text; show them escaped rather than fail.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        status = _dispatch(arguments, stop)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has had enough. That is no failure.
-        _abandon_standard_output()
-        return EXIT_GOOD
-    except StopRequested:
-        return stop.exit_status
-    except StreamError as error:
-        print(f"main.py: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except OSError as error:  # files have their StreamError, so this is a print that failed
-        print(f"main.py: cannot write standard output: {error.strerror}", file=sys.stderr)
-        _abandon_standard_output()
-        return EXIT_USAGE
-    return status
+    with redirect_stdout(patient_standard_output() or sys.stdout):
+        try:
+            status = _dispatch(arguments, stop, program)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader of the output has gone. That is not a failure.
+            _abandon_standard_output()
+            return EXIT_GOOD
+        except StopRequested:
+            _abandon_standard_output()
+            return stop.exit_status
+        except StreamError as error:
+            _complain(program, str(error))
+            return EXIT_USAGE
+        except OSError as error:  # a file raises StreamError, so this is a `print`
+            _complain(program, f"cannot write standard output: {error.strerror}")
+            _abandon_standard_output()
+            return EXIT_USAGE
+        return status
 
 
-def _dispatch(arguments: Sequence[str] | None, stop: GracefulStop) -> int:
+def console() -> int:
+    """The same as an installed command."""
+    return main(program="order-matching-v1")
+
+
+def _dispatch(arguments: Sequence[str] | None, stop: GracefulStop, program: str) -> int:
     try:
-        options = _parser().parse_args(arguments)
-    except SystemExit as leaving:  # argparse has printed its help or its complaint
+        options = _parser(program).parse_args(arguments)
+    except SystemExit as leaving:  # argparse has printed its help or its error
         return int(leaving.code or 0)
+    if sys.stdout is None:
+        raise StreamError("cannot open standard output: it is closed")
     command: Callable[[argparse.Namespace, GracefulStop], int] = options.function
     return command(options, stop)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="main.py",
+        prog=program,
         description=_DESCRIPTION,
         epilog=_INTERFACE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -149,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     run = subcommands.add_parser(
         "run",
         help="drive a file of NDJSON commands through the engine",
-        description="Drive a file of NDJSON commands through a new engine and sum up what it did.",
+        description="Drive a file of NDJSON commands through a new engine and print a summary.",
         epilog=_INTERFACE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -172,83 +179,107 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tour(options: argparse.Namespace, stop: GracefulStop) -> int:
-    # Nothing here outlives the tour, so it may be interrupted anywhere.
+    # Nothing of the tour is kept, so a signal may interrupt it anywhere.
     with stop.waiting():
         proved = show_tour()
     return EXIT_GOOD if proved else EXIT_MALFORMED_OR_FAILED
 
 
 def _stdio(options: argparse.Namespace, stop: GracefulStop) -> int:
-    dialogue = Dialogue(MatchingEngine())
-    with FlowReader(STANDARD) as reader, AnswerWriter(STANDARD, flow=reader) as writer:
-        dialogue.hold(reader, writer, stop)
-    return EXIT_MALFORMED_OR_FAILED if dialogue.malformed else EXIT_GOOD
+    session = Session(MatchingEngine())
+    with FlowFile(STANDARD, stop) as flow, EventsFile(STANDARD, flow=flow) as events:
+        session.run(flow, events, stop)
+    return EXIT_MALFORMED_OR_FAILED if session.malformed else EXIT_GOOD
 
 
 def _run(options: argparse.Namespace, stop: GracefulStop) -> int:
-    dialogue = Dialogue(MatchingEngine())
+    session = Session(MatchingEngine())
     stopped = False
     with ExitStack() as stack:
-        with stop.waiting():  # opening a named pipe may wait for its other end
-            reader = stack.enter_context(FlowReader(options.flow))
-            writer = None
-            if options.events is not None:
-                writer = stack.enter_context(AnswerWriter(options.events, flow=reader))
-        # A bar and events on one terminal would only write over each other.
+        flow = stack.enter_context(FlowFile(options.flow, stop))
+        events = None
+        if options.events is not None:
+            with stop.waiting():  # opening a named pipe waits for its reader
+                events = stack.enter_context(EventsFile(options.events, flow=flow))
+        # A progress bar and events on one terminal would write over each other.
         quiet = options.events == STANDARD
-        after_chunk = (lambda: None) if quiet else _progress(stack, reader)
+        after_chunk = (lambda: None) if quiet else _progress(stack, flow)
         started = time.perf_counter()
         try:
-            dialogue.hold(reader, writer, stop, after_chunk)
+            session.run(flow, events, stop, after_chunk)
         except StopRequested:
             stopped = True
         seconds = time.perf_counter() - started
 
-    state = dialogue.engine.state()
+    state = session.engine.state()
     summary = Summary(
-        commands=dialogue.commands,
-        events=dialogue.events,
-        trades=dialogue.engine.trades,
+        commands=session.commands,
+        events=session.events,
+        trades=session.engine.trades,
         resting_orders=state.resting_orders,
         state_hash=state.state_hash,
         seconds=round(seconds, 6),
-        commands_per_second=round(per_second(dialogue.commands, seconds), 1),
-        malformed=dialogue.malformed,
+        commands_per_second=round(per_second(session.commands, seconds), 1),
+        malformed=session.malformed,
     )
     if options.json:
         print(json.dumps(summary._asdict()))
     else:
-        # Where the events have standard output, people are told beside it.
-        beside = sys.stderr if options.events == STANDARD else sys.stdout
-        print(summary.as_text(f"stopped: {reader.name}" if stopped else reader.name), file=beside)
+        # If the events go to standard output, the summary for people goes to standard error.
+        text = summary.as_text(f"stopped: {flow.name}" if stopped else flow.name)
+        if options.events == STANDARD:
+            _say_on_standard_error(text)
+        else:
+            print(text)
     if stopped:
         return stop.exit_status
-    return EXIT_MALFORMED_OR_FAILED if dialogue.malformed else EXIT_GOOD
+    return EXIT_MALFORMED_OR_FAILED if session.malformed else EXIT_GOOD
 
 
-def _progress(stack: ExitStack, reader: FlowReader) -> Callable[[], None]:
-    """Show a bar on standard error if that is a terminal; return what moves it on."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+def _progress(stack: ExitStack, flow: FlowFile) -> Callable[[], None]:
+    """Show a bar on standard error if it is a terminal; return a function that moves it."""
+    if sys.stderr is None or not sys.stderr.isatty():
         return lambda: None
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=Console(stderr=True),
         transient=True,
     )
     stack.enter_context(progress)
-    total = reader.total_bytes
+    total = flow.total_bytes
     task = progress.add_task("running", total=total)
     if total is None:
         return lambda: None
-    return lambda: progress.update(task, completed=reader.position_bytes)
+    return lambda: progress.update(task, completed=flow.position_bytes)
+
+
+def _fill_closed_descriptors() -> None:
+    """Open the null device in the place of every standard stream that is closed.
+
+    Otherwise the next file that is opened would become standard input, output or error. Python has
+    seen before that they are closed: `sys.stdin` and its kind are None.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def _complain(program: str, message: str) -> None:
+    _say_on_standard_error(f"{program}: {message}")
+
+
+def _say_on_standard_error(text: str) -> None:
+    """Print on standard error if that is possible."""
+    if sys.stderr is not None:  # `print` would take standard output instead
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def _abandon_standard_output() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter's own flush cannot fail."""
+    """Discard what is still buffered, so that the interpreter's own flush cannot fail."""
     if sys.stdout is not None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

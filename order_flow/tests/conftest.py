@@ -1,4 +1,4 @@
-"""Small LOBSTER files made up here, and the real ones where somebody has put them."""
+"""Small LOBSTER files made by the tests, and the real ones where they are present."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_a_closed_standard_output_is_named_and_exits_with_2() -> None:
     assert "standard output is closed" in finished.stderr
 
 
-def test_no_progress_bar_is_drawn_unless_somebody_is_there() -> None:
+def test_no_progress_bar_is_drawn_where_there_is_no_terminal() -> None:
     assert run(*SYNTHETIC, "50000").stderr == ""
 
 
@@ -165,3 +165,46 @@ def test_a_progress_bar_is_drawn_on_a_terminal() -> None:
         assert process.wait(timeout=30) == 0
     os.close(leader)
     assert b"order flow" in drawn
+
+
+def test_standard_input_is_asked_for_by_its_own_name() -> None:
+    finished = run("lobster", "-")
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert "/dev/stdin" in finished.stderr
+
+
+def test_at_a_terminal_it_says_what_it_waits_for_and_a_signal_ends_the_waiting(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / MESSAGES)
+    keyboard, screen = os.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "lobster", str(tmp_path / MESSAGES)], stdout=subprocess.PIPE, stderr=screen
+    ) as process:
+        os.close(screen)
+        seen = b""
+        while b"waiting for its rows" not in seen:
+            seen += os.read(keyboard, 1000)
+        with open(tmp_path / MESSAGES, "wb"):  # noqa: PTH123  # returns once it is read
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 128 + signal.SIGTERM
+    os.close(keyboard)
+
+
+def test_every_line_arrives_at_a_pipe_that_is_non_blocking() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with subprocess.Popen([*COMMAND, *SYNTHETIC, "5000"], stdout=writing) as process:
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            rows = pipe.read().splitlines()
+    assert (process.returncode, len(rows)) == (0, 5000)
+
+
+def test_a_closed_standard_error_gets_nothing_into_the_flow() -> None:
+    finished = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, "lobster", "nowhere_message.csv"],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout) == (2, b"")

@@ -233,7 +233,7 @@ def test_a_cancellation_of_more_than_the_synthetic_order_has_left_is_left_out(
     assert commands[2:] == [f"new {AGGRESSOR} BUY 15@101 IOC", f"reduce {SYNTHETIC} by 25"]
 
 
-def test_an_execution_names_the_order_seen_or_the_synthetic_one_or_nobody(
+def test_an_execution_names_the_order_seen_or_the_synthetic_one_or_none(
     write_csv: WriteCsv,
 ) -> None:
     steps = list(
@@ -253,13 +253,13 @@ def test_an_execution_names_the_order_seen_or_the_synthetic_one_or_nobody(
     assert steps[-1].executions == ((SYNTHETIC, 101, 40), (11, 101, 20), (None, 101, 1))
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".GZ", ".XZ"])
 def test_a_compressed_file_gives_the_same_flow(
     write_csv: WriteCsv, tmp_path: Path, suffix: str
 ) -> None:
     plain = write_csv(MESSAGES, "34200.1,1,11,20,101,-1\n34200.2,4,11,5,101,-1")
     compressed = tmp_path / (MESSAGES + suffix)
-    opener = gzip.open if suffix == ".gz" else lzma.open
+    opener = gzip.open if suffix.lower() == ".gz" else lzma.open
     with opener(compressed, "wb") as stream:
         stream.write(plain.read_bytes())
     assert list(lobster.commands(compressed)) == list(lobster.commands(plain))
@@ -273,6 +273,27 @@ def test_a_zip_needs_no_further_names(write_csv: WriteCsv, tmp_path: Path) -> No
         for path in (messages, book):
             writer.write(path, path.name)
     assert list(lobster.commands(archive)) == list(lobster.commands(messages, book))
+
+
+@pytest.mark.parametrize(
+    ("flags", "method", "problem"),
+    [(1, zipfile.ZIP_STORED, "encrypted"), (0, 9, "compression")],
+    ids=["encrypted", "deflate64"],
+)
+def test_a_zip_of_another_kind_is_to_be_unpacked_with_another_program(
+    tmp_path: Path, flags: int, method: int, problem: str
+) -> None:
+    archive = tmp_path / "sample.ZIP"
+    with zipfile.ZipFile(archive, "w") as writer:
+        writer.writestr(MESSAGES, "34200.1,1,11,20,101,-1")
+    packed = bytearray(archive.read_bytes())
+    kind = flags.to_bytes(2, "little") + method.to_bytes(2, "little")
+    for header, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = packed.index(header) + offset
+        packed[start : start + 4] = kind
+    archive.write_bytes(packed)
+    with pytest.raises(UnusableFile, match=f"{problem}.*Unpack the zip"):
+        list(lobster.commands(archive))
 
 
 def test_a_zip_without_the_wanted_member_is_refused(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_every_command_is_well_formed_and_names_an_order_that_is_live(plain: boo
     book.check_invariants()
 
 
+@pytest.mark.once
 def test_a_plain_flow_never_crosses_the_book_but_with_market_orders() -> None:
     book = Book()
     for command in synthetic.commands(20_000, seed=2, plain=True):
@@ -116,6 +117,7 @@ def test_a_plain_flow_never_crosses_the_book_but_with_market_orders() -> None:
         book.check_invariants()
 
 
+@pytest.mark.once
 def test_limit_and_market_orders_arrive_at_the_rates_of_the_model() -> None:
     """About 100,000 draws: a share off by a twentieth would be beyond four standard errors."""
     kinds: Counter[str] = Counter()
@@ -135,6 +137,7 @@ def test_limit_and_market_orders_arrive_at_the_rates_of_the_model() -> None:
         assert share == pytest.approx(rate / sum(rates), rel=0.05)
 
 
+@pytest.mark.once
 def test_cancels_come_in_proportion_to_resting_orders_and_theta() -> None:
     """Per limit order, cancels at a distance should be theta x orders there / total limit rate."""
     beyond = len(synthetic.THETA)
@@ -161,6 +164,7 @@ def test_cancels_come_in_proportion_to_resting_orders_and_theta() -> None:
         assert canceled[distance] == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.once
 def test_the_mixture_holds_every_form_in_its_documented_share() -> None:
     forms: Counter[str] = Counter()
     preventions: Counter[str] = Counter()
@@ -187,6 +191,7 @@ def test_the_mixture_holds_every_form_in_its_documented_share() -> None:
     assert 10 <= forms["mass_cancel"] <= 200
 
 
+@pytest.mark.once
 def test_the_book_of_a_mixed_flow_stays_alive() -> None:
     book = Book()
     sizes = []

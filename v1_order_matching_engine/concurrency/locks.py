@@ -1,8 +1,8 @@
 """The global lock, and what it costs.
 
-One lock around the whole engine is the simplest way to be correct with many threads: a command
-sees the state that the one before it left behind, and nothing else. The price is that everybody
-waits for everybody; this lock counts how often and for how long, so that the price can be read.
+One lock around the whole engine is the simplest way to be correct with many threads: every command
+starts from the state in which the one before it ended. The price is that every thread waits for
+every other. This lock counts how often and for how long.
 """
 
 import threading
@@ -15,20 +15,21 @@ class LockStatistics(NamedTuple):
     """What the lock has seen so far."""
 
     acquisitions: int
-    contended: int  # of these, how often somebody else held the lock at first
-    waited_ns: int  # time spent waiting, summed over all threads
+    contended: int  # of these, how often another thread held the lock at first
+    waited_ns: int  # waiting time of all threads together
 
 
 class CountingLock:
     """A mutual exclusion lock that counts. Use it as a context manager; it is not reentrant.
 
-    Which waiting thread gets the lock next is up to the operating system: the order in which it is
-    *won* is the only order there is, and the engine records that one.
+    The operating system decides which waiting thread gets the lock next. The order in which threads
+    *win* the lock is the only order there is, and the engine records it.
 
-    Simplification: a signal handler that raises just as the lock is being won may leave it held.
-    A program that stops on a signal should note it and stop between commands, as main.py does.
+    Simplification: a signal handler that raises just when a thread wins the lock may leave it
+    locked. A program that stops on a signal should note it and stop between commands, as main.py
+    does.
 
-    Invariant: the counters are written only by the thread that holds the lock, so they are exact.
+    Invariant: only the thread that holds the lock writes the counters, so they are exact.
 
     >>> lock = CountingLock()
     >>> with lock:
@@ -46,7 +47,7 @@ class CountingLock:
         self._waited_ns = 0
 
     def __enter__(self) -> None:
-        # The clock is read only by those who have to wait, so an idle lock stays cheap.
+        # Only a thread that has to wait reads the clock, so an idle lock stays cheap.
         if not self._lock.acquire(False):
             started = time.perf_counter_ns()
             self._lock.acquire()
@@ -64,5 +65,5 @@ class CountingLock:
 
     @property
     def statistics(self) -> LockStatistics:
-        """The counters. Consistent with each other only while the caller holds the lock."""
+        """The counters; they agree with each other only while the caller holds the lock."""
         return LockStatistics(self._acquisitions, self._contended, self._waited_ns)

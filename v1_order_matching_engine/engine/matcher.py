@@ -1,255 +1,385 @@
-"""`MatchingEngine`: the rules behind one lock, one sequence and one clock.
+"""The rules of the rulebook: state and command in, events out.
 
-    threads ──submit──> [ lock: stamp, apply the rules, record ] ──> events to the caller
-
-Everything interesting is decided by who wins the lock. That order is the sequence, it is recorded,
-and `replay` turns the record back into the same events and the same state, one command at a time.
+`Matcher` starts no thread, takes no lock, does no I/O and reads no clock: sequence and time come
+with the command. So the same commands always give the same events and the same books, and a run of
+many threads can be replayed by one.
 """
 
-import hashlib
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Final, assert_never
 
-from ..concurrency.locks import CountingLock, LockStatistics
-from ..errors import EngineStopped
-from ..models.fields import INT64_MAX, check_integer, check_symbol
-from ..models.order import (
-    COMMAND_TYPES,
+from ..errors import InvariantBroken
+from ..models.commands import (
     CancelOrder,
     Command,
     ListInstrument,
     MassCancel,
+    NewOrder,
     ReduceOrder,
     ReplaceOrder,
 )
-from .rules import Rules
-from .trade import Event
-from .views import Depth, OrderView, State
+from ..models.enums import (
+    CancelReason,
+    CancelRequest,
+    OrderStatus,
+    OrderType,
+    RejectReason,
+    SelfTradePrevention,
+    Side,
+    TimeInForce,
+)
+from ..models.fields import INT64_MAX
+from ..models.order import TERMINAL, Order
+from .checks import can_fill, is_above_zero, why_not_new, why_not_replace
+from .events import (
+    CancelRejected,
+    Event,
+    InstrumentListed,
+    InstrumentRejected,
+    MassCanceled,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderReduced,
+    OrderRejected,
+    OrderReplaced,
+    TradeExecuted,
+)
+from .order_book import BookSide, OrderBook
+from .register import OrderRegister
 
-DEFAULT_DEPTH = 10
+# The worst price for the buyer or seller: every level is inside it. A MARKET is a LIMIT at it.
+_WORST_PRICE: Final = {Side.BUY: INT64_MAX, Side.SELL: 1}
+
+_DEFAULT_TIME_IN_FORCE: Final = {
+    OrderType.LIMIT: TimeInForce.GTC,
+    OrderType.MARKET: TimeInForce.IOC,
+}
 
 
-class Recorded(NamedTuple):
-    """One command of the history: its sequence is its position there, counted from 1."""
-
-    timestamp_ns: int
-    command: Command
-
-
-class MatchingEngine:
-    """A price-time priority matching engine that any number of threads may call directly.
-
-    `clock` gives nanoseconds; it is read once per command, inside the lock, and must not call the
-    engine. With `record` the history is kept, which grows for ever: leave it off for long runs.
+class Matcher:
+    """Every order ever sent and every book, changed by one command at a time.
 
     Invariants:
-    1. Every public method holds the one lock from its first look at the state to its last.
-    2. Sequences are 1, 2, 3 ... in the order in which the lock was won.
-    3. Timestamps never go backwards, whatever the clock does.
-    4. A command is applied completely, or the engine stops and publishes nothing of it.
-    5. `replay(engine.history)` gives the same events, timestamps included, and the same state.
-
-    It keeps everything in memory: what is to survive the process belongs to another version.
-
-    >>> from v1_order_matching_engine import NewOrder, OrderType, Side
-    >>> engine = MatchingEngine(clock=lambda: 0)
-    >>> _ = engine.list_instrument("AAPL", tick_size="0.01", lot_size="1")
-    >>> def order(order_id, side, quantity):
-    ...     return NewOrder(order_id=order_id, participant=order_id, symbol="AAPL", side=side,
-    ...                     type=OrderType.LIMIT, price=10_125, quantity=quantity)
-    >>> _ = engine.submit(order(1, Side.SELL, 5))
-    >>> accepted, trade = engine.submit(order(2, Side.BUY, 3))
-    >>> trade.price, trade.quantity, trade.maker_remaining
-    (10125, 3, 2)
-    >>> engine.book("AAPL").depth(1).asks
-    (DepthLevel(price=10125, quantity=2, orders=1),)
+    1. Those of every book and of the register; both have the same resting orders.
+    2. No book is crossed: its best bid is below its best ask.
+    3. Trade ids are 1, 2, 3 ... over all symbols; `trades` is the last one.
     """
 
-    def __init__(self, clock: Callable[[], int] = time.time_ns, *, record: bool = False) -> None:
-        self._lock = CountingLock()
-        self._clock = clock
-        self._rules = Rules()
-        self._sequence = 0
-        self._timestamp_ns = 0
-        self._history: list[Recorded] | None = [] if record else None
-        self._why_stopped: str | None = None
+    def __init__(self) -> None:
+        self.books: dict[str, OrderBook] = {}
+        self.register = OrderRegister()
+        self.trades = 0
 
-    # --- commands --------------------------------------------------------------------------------
+    def apply(self, command: Command, sequence: int, timestamp_ns: int) -> list[Event]:
+        """Carry out one command and return its events, in order.
 
-    def submit(self, command: Command) -> list[Event]:
-        """Sequence one command, carry it out and return its events.
-
-        Raises TypeError for anything but a command, and `EngineStopped` if a bug was met, now or
-        before. A refusal is not an error: it is an event.
+        Raises:
+            IllegalTransition: an order would break its lifecycle, which is a bug. The state may be
+                half changed: do not use it any more.
         """
-        if type(command) not in COMMAND_TYPES:
-            raise TypeError(f"{type(command).__name__} is not a command")
-        with self._lock:
-            self._check_running()
-            timestamp_ns = max(self._timestamp_ns, self._clock())
-            sequence = self._sequence + 1
-            try:
-                events = self._rules.apply(command, sequence, timestamp_ns)
-                self._sequence = sequence
-                self._timestamp_ns = timestamp_ns
-                if self._history is not None:
-                    self._history.append(Recorded(timestamp_ns, command))
-            except Exception as error:
-                self._why_stopped = f"{type(error).__name__}: {error} (at sequence {sequence})"
-                raise self._stopped_error() from error
-            except BaseException as interruption:
-                # An interrupt between two halves of a change leaves the state as bad as a bug does.
-                self._why_stopped = f"{type(interruption).__name__} (at sequence {sequence})"
-                raise
-            return events
+        match command:
+            case NewOrder():
+                return self._new(command, sequence, timestamp_ns)
+            case CancelOrder():
+                return self._cancel(command, sequence, timestamp_ns)
+            case ReduceOrder():
+                return self._reduce(command, sequence, timestamp_ns)
+            case ReplaceOrder():
+                return self._replace(command, sequence, timestamp_ns)
+            case MassCancel():
+                return self._mass_cancel(command, sequence, timestamp_ns)
+            case ListInstrument():
+                return self._list_instrument(command, sequence, timestamp_ns)
+            case _:
+                assert_never(command)
 
-    def list_instrument(self, symbol: str, tick_size: str, lot_size: str) -> list[Event]:
-        """Submit a `ListInstrument`."""
-        return self.submit(ListInstrument(symbol, tick_size, lot_size))
+    def orders_in_canonical_order(self) -> Iterator[Order]:
+        """All resting orders: symbols by code point, BUY first, best price first, oldest first."""
+        for symbol in sorted(self.books):
+            yield from self.books[symbol].orders()
 
-    def cancel(self, order_id: int, participant: int) -> list[Event]:
-        """Submit a `CancelOrder`."""
-        return self.submit(CancelOrder(order_id, participant))
+    # --- instruments -----------------------------------------------------------------------------
 
-    def reduce(self, order_id: int, participant: int, by: int) -> list[Event]:
-        """Submit a `ReduceOrder`."""
-        return self.submit(ReduceOrder(order_id, participant, by))
-
-    def replace(
-        self,
-        order_id: int,
-        participant: int,
-        *,
-        price: int | None = None,
-        quantity: int | None = None,
+    def _list_instrument(
+        self, command: ListInstrument, sequence: int, timestamp_ns: int
     ) -> list[Event]:
-        """Submit a `ReplaceOrder`; None keeps, but not both."""
-        return self.submit(ReplaceOrder(order_id, participant, price, quantity))
+        symbol, tick_size, lot_size = command.symbol, command.tick_size, command.lot_size
+        reason = None
+        if symbol in self.books:
+            reason = RejectReason.DUPLICATE_SYMBOL
+        elif not is_above_zero(tick_size):
+            reason = RejectReason.INVALID_TICK_SIZE
+        elif not is_above_zero(lot_size):
+            reason = RejectReason.INVALID_LOT_SIZE
+        if reason is not None:
+            return [InstrumentRejected(sequence, 0, timestamp_ns, symbol, reason)]
+        self.books[symbol] = OrderBook(symbol)
+        return [InstrumentListed(sequence, 0, timestamp_ns, symbol, tick_size, lot_size)]
 
-    def mass_cancel(self, participant: int, symbol: str | None = None) -> list[Event]:
-        """Submit a `MassCancel`; None means every symbol."""
-        return self.submit(MassCancel(participant, symbol))
+    # --- new orders ------------------------------------------------------------------------------
 
-    # --- questions -------------------------------------------------------------------------------
+    def _new(self, command: NewOrder, sequence: int, timestamp_ns: int) -> list[Event]:
+        order_id, participant, side = command.order_id, command.participant, command.side
+        time_in_force = command.time_in_force or _DEFAULT_TIME_IN_FORCE[command.type]
+        book = self.books.get(command.symbol)
+        if book is None:
+            return self._reject(command, RejectReason.UNKNOWN_SYMBOL, sequence, timestamp_ns)
+        if self.register.is_used(order_id):
+            reason = RejectReason.DUPLICATE_ORDER_ID
+            return self._reject(command, reason, sequence, timestamp_ns)
+        why_not = why_not_new(command, time_in_force, book)
+        if why_not is not None:
+            return self._reject(command, why_not, sequence, timestamp_ns)
 
-    def order(self, order_id: int) -> OrderView:
-        """Where an order stands: `.status` and `.remaining`. Any id may be asked for. O(1)."""
-        with self._lock:
-            self._check_running()
-            status, remaining = self._rules.register.status(order_id)
-            return OrderView(order_id, self._sequence, status, remaining)
+        order = Order(
+            order_id,
+            participant,
+            command.symbol,
+            side,
+            _WORST_PRICE[side] if command.price is None else command.price,
+            command.quantity,
+            command.self_trade_prevention,
+            command.post_only,
+        )
+        order.move_to(OrderStatus.NEW)
+        events: list[Event] = [
+            OrderAccepted(
+                sequence,
+                0,
+                timestamp_ns,
+                order_id,
+                participant,
+                command.symbol,
+                side,
+                command.type,
+                command.price,
+                command.quantity,
+                time_in_force,
+                command.post_only,
+                command.self_trade_prevention,
+            )
+        ]
+        opposite = book.opposite(side)
+        if time_in_force is not TimeInForce.FOK or can_fill(order, opposite):
+            self._match(order, opposite, events, sequence, timestamp_ns)
+        if order.status in TERMINAL:
+            return events
+        if time_in_force is TimeInForce.GTC:
+            self._rest(order, book)
+        else:
+            self.register.close(order, OrderStatus.EXPIRED)
+            events.append(
+                OrderExpired(
+                    sequence, len(events), timestamp_ns, order_id, participant, order.remaining
+                )
+            )
+        return events
 
-    def book(self, symbol: str) -> "BookView":
-        """A handle on one book; a symbol never listed has an empty one."""
-        check_symbol(symbol)
-        with self._lock:
-            self._check_running()
-        return BookView(self, symbol)
+    def _reject(
+        self, command: NewOrder, reason: RejectReason, sequence: int, timestamp_ns: int
+    ) -> list[Event]:
+        self.register.reject(command.order_id)
+        return [
+            OrderRejected(sequence, 0, timestamp_ns, command.order_id, command.participant, reason)
+        ]
 
-    def state(self) -> State:
-        """Sequence, resting orders and state hash of one and the same moment. O(orders)."""
-        with self._lock:
-            self._check_running()
-            return State(self._sequence, len(self._rules.register.live), self._hash())
+    # --- matching --------------------------------------------------------------------------------
 
-    def state_hash(self) -> str:
-        """SHA-256 of the canonical text of all resting orders, in lower-case hex. O(orders)."""
-        with self._lock:
-            self._check_running()
-            return self._hash()
+    # --8<-- [start:match]
+    def _match(
+        self,
+        taker: Order,
+        opposite: BookSide,
+        events: list[Event],
+        sequence: int,
+        timestamp_ns: int,
+    ) -> None:
+        """Sweep the opposite side, best price first, oldest first, until the taker's limit.
 
-    @property
-    def sequence(self) -> int:
-        """How many commands have been sequenced."""
-        with self._lock:
-            self._check_running()
-            return self._sequence
+        The taker ends FILLED, CANCELED by self-trade prevention, or with a remainder, which the
+        caller puts into the book or lets expire. O(1) per order met, plus O(log levels) per level
+        emptied.
+        """
+        buying = taker.side is Side.BUY
+        limit = taker.price
+        prevention = taker.self_trade_prevention
+        preventing = prevention is not SelfTradePrevention.NONE
+        while taker.remaining and (level := opposite.best) is not None:
+            if level.price > limit if buying else level.price < limit:
+                break
+            maker = level.oldest
+            if preventing and maker.participant == taker.participant:
+                if prevention is not SelfTradePrevention.CANCEL_TAKER:
+                    opposite.remove(maker)
+                    events.append(
+                        self._cancel_remainder(
+                            maker, CancelReason.SELF_TRADE, sequence, len(events), timestamp_ns
+                        )
+                    )
+                if prevention is not SelfTradePrevention.CANCEL_MAKER:
+                    events.append(
+                        self._cancel_remainder(
+                            taker, CancelReason.SELF_TRADE, sequence, len(events), timestamp_ns
+                        )
+                    )
+                    return
+                continue
+            quantity = min(taker.remaining, maker.remaining)
+            opposite.take(maker, quantity)
+            taker.remaining -= quantity
+            self.register.fill(maker)
+            self.register.fill(taker)
+            self.trades += 1
+            events.append(
+                TradeExecuted(
+                    sequence,
+                    len(events),
+                    timestamp_ns,
+                    self.trades,
+                    taker.symbol,
+                    maker.price,
+                    quantity,
+                    maker.order_id,
+                    taker.order_id,
+                    maker.participant,
+                    taker.participant,
+                    taker.side,
+                    maker.remaining,
+                    taker.remaining,
+                )
+            )
 
-    @property
-    def resting_orders(self) -> int:
-        """How many orders rest in all books together."""
-        with self._lock:
-            self._check_running()
-            return len(self._rules.register.live)
+    # --8<-- [end:match]
 
-    @property
-    def trades(self) -> int:
-        """How many trades have been executed: the last trade id."""
-        with self._lock:
-            self._check_running()
-            return self._rules.trades
+    # --- cancel, reduce, replace, mass cancel ----------------------------------------------------
 
-    @property
-    def history(self) -> list[Recorded]:
-        """A copy of what was sequenced, in order. ValueError if the engine does not record."""
-        with self._lock:
-            self._check_running()
-            if self._history is None:
-                raise ValueError("no history: the engine was made without record=True")
-            return list(self._history)
+    def _cancel(self, command: CancelOrder, sequence: int, timestamp_ns: int) -> list[Event]:
+        order = self.register.find(command.order_id, command.participant)
+        if isinstance(order, RejectReason):
+            return _refuse(command, CancelRequest.CANCEL, order, sequence, timestamp_ns)
+        self._side_of(order).remove(order)
+        return [self._cancel_remainder(order, CancelReason.USER, sequence, 0, timestamp_ns)]
 
-    @property
-    def lock_statistics(self) -> LockStatistics:
-        """What the lock has counted, this look included."""
-        with self._lock:
-            self._check_running()
-            return self._lock.statistics
+    def _reduce(self, command: ReduceOrder, sequence: int, timestamp_ns: int) -> list[Event]:
+        order = self.register.find(command.order_id, command.participant)
+        if isinstance(order, RejectReason):
+            return _refuse(command, CancelRequest.REDUCE, order, sequence, timestamp_ns)
+        if not 1 <= command.by <= order.remaining:
+            reason = RejectReason.INVALID_QUANTITY
+            return _refuse(command, CancelRequest.REDUCE, reason, sequence, timestamp_ns)
+        if command.by == order.remaining:
+            self._side_of(order).remove(order)
+            return [self._cancel_remainder(order, CancelReason.USER, sequence, 0, timestamp_ns)]
+        self._side_of(order).take(order, command.by)
+        return [
+            OrderReduced(
+                sequence, 0, timestamp_ns, order.order_id, order.participant, order.remaining
+            )
+        ]
+
+    def _replace(self, command: ReplaceOrder, sequence: int, timestamp_ns: int) -> list[Event]:
+        order = self.register.find(command.order_id, command.participant)
+        if isinstance(order, RejectReason):
+            return _refuse(command, CancelRequest.REPLACE, order, sequence, timestamp_ns)
+        price = order.price if command.price is None else command.price
+        quantity = order.remaining if command.quantity is None else command.quantity
+        book = self.books[order.symbol]
+        reason = why_not_replace(order, price, quantity, book)
+        if reason is not None:
+            return _refuse(command, CancelRequest.REPLACE, reason, sequence, timestamp_ns)
+
+        # Out of the book before anything else: an order must never meet its own old entry.
+        book.side(order.side).remove(order)
+        order.price, order.remaining = price, quantity
+        events: list[Event] = [
+            OrderReplaced(
+                sequence, 0, timestamp_ns, order.order_id, order.participant, price, quantity
+            )
+        ]
+        self._match(order, book.opposite(order.side), events, sequence, timestamp_ns)
+        if order.status not in TERMINAL:
+            self._rest(order, book)
+        return events
+
+    def _mass_cancel(self, command: MassCancel, sequence: int, timestamp_ns: int) -> list[Event]:
+        """O(resting orders of the symbols named): there is no index by participant."""
+        symbols = sorted(self.books) if command.symbol is None else [command.symbol]
+        doomed = [
+            order
+            for symbol in symbols
+            if symbol in self.books
+            for order in self.books[symbol].orders()
+            if order.participant == command.participant
+        ]
+        events: list[Event] = []
+        for index, order in enumerate(doomed):
+            self._side_of(order).remove(order)
+            events.append(
+                self._cancel_remainder(
+                    order, CancelReason.MASS_CANCEL, sequence, index, timestamp_ns
+                )
+            )
+        events.append(
+            MassCanceled(
+                sequence,
+                len(events),
+                timestamp_ns,
+                command.participant,
+                command.symbol,
+                len(doomed),
+            )
+        )
+        return events
+
+    # --- shared by the above ---------------------------------------------------------------------
+
+    def _side_of(self, order: Order) -> BookSide:
+        return self.books[order.symbol].side(order.side)
+
+    def _rest(self, order: Order, book: OrderBook) -> None:
+        book.side(order.side).add(order)
+        self.register.live[order.order_id] = order
+
+    def _cancel_remainder(
+        self, order: Order, reason: CancelReason, sequence: int, index: int, timestamp_ns: int
+    ) -> OrderCanceled:
+        """Close an order that its caller has taken out of the book, or that never was in it."""
+        self.register.close(order, OrderStatus.CANCELED)
+        return OrderCanceled(
+            sequence,
+            index,
+            timestamp_ns,
+            order.order_id,
+            order.participant,
+            order.remaining,
+            reason,
+        )
 
     def check_invariants(self) -> None:
-        """Raise `InvariantBroken` if the state contradicts itself. O(every order ever sent)."""
-        with self._lock:
-            self._check_running()
-            self._rules.check_invariants()
+        """Check every book and the register. O(every order ever sent).
 
-    # --- below here the caller holds the lock ----------------------------------------------------
-
-    def _check_running(self) -> None:
-        if self._why_stopped is not None:
-            raise self._stopped_error()
-
-    def _stopped_error(self) -> EngineStopped:
-        return EngineStopped(f"the engine stopped at a bug: {self._why_stopped}")
-
-    def _hash(self) -> str:
-        digest = hashlib.sha256()
-        for order in self._rules.orders_in_canonical_order():
-            digest.update(
-                f"{order.symbol},{order.side},{order.price},{order.order_id},"
-                f"{order.participant},{order.remaining}\n".encode()
-            )
-        return digest.hexdigest()
-
-    def _depth(self, symbol: str, levels: int) -> Depth:
-        with self._lock:
-            self._check_running()
-            book = self._rules.books.get(symbol)
-            if book is None:
-                return Depth(symbol, self._sequence, (), ())
-            bids, asks = book.bids.depth(levels), book.asks.depth(levels)
-            return Depth(symbol, self._sequence, bids, asks)
+        Raises:
+            InvariantBroken: the state contradicts itself.
+        """
+        for book in self.books.values():
+            book.check_invariants()
+            bid, ask = book.bids.best, book.asks.best
+            if bid is not None and ask is not None and bid.price >= ask.price:
+                raise InvariantBroken(f"{book.symbol}: bid {bid.price} meets ask {ask.price}")
+        resting = {order.order_id: order for order in self.orders_in_canonical_order()}
+        self.register.check_invariants(resting)
 
 
-class BookView:
-    """One symbol of an engine, to be looked at again and again. It holds no state of its own."""
-
-    __slots__ = ("_engine", "symbol")
-
-    def __init__(self, engine: MatchingEngine, symbol: str) -> None:
-        self._engine = engine
-        self.symbol = symbol
-
-    def depth(self, levels: int = DEFAULT_DEPTH) -> Depth:
-        """Copy the best `levels` (at least 1) of both sides under the lock. O(levels)."""
-        check_integer("depth", levels, 1, INT64_MAX)
-        return self._engine._depth(self.symbol, levels)
-
-
-def replay(history: Sequence[Recorded]) -> tuple[MatchingEngine, list[list[Event]]]:
-    """Carry out a recorded history in one thread, in the order in which it was sequenced.
-
-    Returns a new engine in the recorded state, and the events of each command.
-    """
-    times = iter([recorded.timestamp_ns for recorded in history])
-    engine = MatchingEngine(clock=lambda: next(times), record=True)
-    return engine, [engine.submit(recorded.command) for recorded in history]
+def _refuse(
+    command: CancelOrder | ReduceOrder | ReplaceOrder,
+    request: CancelRequest,
+    reason: RejectReason,
+    sequence: int,
+    timestamp_ns: int,
+) -> list[Event]:
+    return [
+        CancelRejected(
+            sequence, 0, timestamp_ns, command.order_id, command.participant, request, reason
+        )
+    ]

@@ -1,38 +1,30 @@
-"""Two sides of first-in-first-out price levels. The book knows no rules: it is told what to do.
+"""Two sides of first-in-first-out price levels.
 
         bids (best = highest)              asks (best = lowest)
         100: #4 5 lots, #9 2 lots          101: #2 7 lots
          99: #1 1 lot                      103: #7 3 lots, #8 3 lots
 
-It knows neither who may trade with whom nor what a time in force is; that is `engine.rules`.
+The book knows no rules: who trades with whom, and what a time in force is, is in `engine.matcher`.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
 from ..errors import InvariantBroken
 from ..models.enums import Side
 from ..models.order import Order
-
-
-class DepthLevel(NamedTuple):
-    """One price as the market sees it: how many lots, in how many orders."""
-
-    price: int
-    quantity: int
-    orders: int
+from .views import Level
 
 
 class PriceLevel:
     """The orders at one price, oldest first, and their total quantity.
 
-    The queue is an `OrderedDict` by order id: looking at the front, joining the tail and leaving
-    from anywhere are all O(1). A plain dict also keeps its order but remembers deleted entries, so
-    finding its front would cost O(n) after n orders have left there.
+    The queue is an `OrderedDict` by order id: to read its front, to add at its tail and to remove
+    from anywhere are all O(1). A plain dict keeps the order too, but deleted entries stay in it
+    until it grows, so its front is O(n) away after n orders have left from there.
     """
 
     __slots__ = ("orders", "price", "quantity")
@@ -44,7 +36,7 @@ class PriceLevel:
 
     @property
     def oldest(self) -> Order:
-        """The order whose turn it is. O(1)."""
+        """The order that trades next. O(1)."""
         return next(iter(self.orders.values()))
 
 
@@ -53,7 +45,7 @@ class BookSide:
 
     Invariants:
     1. No level is empty.
-    2. A level's `quantity` is the sum of what remains of its orders, each at least 1.
+    2. A level's `quantity` is the sum of its orders' `remaining`, each at least 1.
     3. `best` is the level with the best price, None exactly when the side is empty.
     """
 
@@ -62,11 +54,11 @@ class BookSide:
     def __init__(self, side: Side) -> None:
         self.side = side
         self.levels: SortedDict[int, PriceLevel] = SortedDict()
-        # Kept here because matching asks for it constantly and it rarely changes.
+        # Matching reads it for every command, and it rarely changes.
         self.best: PriceLevel | None = None
 
     def add(self, order: Order) -> None:
-        """Put an order at the tail of its price. O(1) if the price exists, else O(log levels)."""
+        """Put an order at the tail of its price. O(1) if the level exists, else O(log levels)."""
         level = self.levels.get(order.price)
         if level is None:
             level = PriceLevel(order.price)
@@ -77,9 +69,12 @@ class BookSide:
         level.quantity += order.remaining
 
     def remove(self, order: Order) -> None:
-        """Take an order out, and its level with it if it was the last one. KeyError if absent.
+        """Take an order out, and its level too if it was the last one there.
 
-        O(1), plus O(log levels) when the level goes.
+        O(1), plus O(log levels) if the level goes.
+
+        Raises:
+            KeyError: the order is not on this side.
         """
         level = self.levels[order.price]
         del level.orders[order.order_id]
@@ -90,9 +85,10 @@ class BookSide:
                 self.best = next(self.best_first(), None)
 
     def take(self, order: Order, quantity: int) -> None:
-        """Take lots off an order: it keeps its place while any are left and leaves with the last.
+        """Take lots off an order. It keeps its place; with its last lot it leaves the book.
 
-        The caller sees to it that 1 <= quantity <= order.remaining.
+        The caller makes sure that 1 <= quantity <= order.remaining. O(1), plus O(log levels) if
+        the level goes.
         """
         if quantity == order.remaining:
             self.remove(order)
@@ -101,19 +97,23 @@ class BookSide:
         order.remaining -= quantity
 
     def best_first(self) -> Iterator[PriceLevel]:
-        """Iterate over the levels, best price first."""
+        """The levels, best price first."""
         prices = self.levels if self.side is Side.SELL else reversed(self.levels)
         return (self.levels[price] for price in prices)
 
-    def depth(self, count: int) -> tuple[DepthLevel, ...]:
-        """The best `count` levels, as copies. O(count)."""
+    def depth(self, count: int) -> tuple[Level, ...]:
+        """Copies of the best `count` levels. O(count)."""
         return tuple(
-            DepthLevel(level.price, level.quantity, len(level.orders))
+            Level(level.price, level.quantity, len(level.orders))
             for level in islice(self.best_first(), count)
         )
 
     def check_invariants(self) -> None:
-        """Raise `InvariantBroken` if the side contradicts itself. O(orders)."""
+        """Check this side. O(orders).
+
+        Raises:
+            InvariantBroken: it contradicts itself.
+        """
         first = next(self.best_first(), None)
         _require(self.best is first, f"{self.side}: best is not the best level")
         for price, level in self.levels.items():
@@ -140,7 +140,7 @@ class OrderBook:
     >>> order = Order(1, 7, "AAPL", Side.BUY, 100, 5, SelfTradePrevention.NONE, post_only=False)
     >>> book.side(Side.BUY).add(order)
     >>> book.side(Side.BUY).depth(10)
-    (DepthLevel(price=100, quantity=5, orders=1),)
+    (Level(price=100, quantity=5, orders=1),)
     """
 
     __slots__ = ("asks", "bids", "symbol")
@@ -159,13 +159,17 @@ class OrderBook:
         return self.asks if side is Side.BUY else self.bids
 
     def orders(self) -> Iterator[Order]:
-        """Every order: BUY before SELL, best price first, oldest first. Do not change meanwhile."""
+        """All orders: BUY before SELL, best price first, oldest first. Do not change meanwhile."""
         for side in (self.bids, self.asks):
             for level in side.best_first():
                 yield from level.orders.values()
 
     def check_invariants(self) -> None:
-        """Raise `InvariantBroken` if either side contradicts itself. O(orders)."""
+        """Check both sides. O(orders).
+
+        Raises:
+            InvariantBroken: one of them contradicts itself.
+        """
         self.bids.check_invariants()
         self.asks.check_invariants()
         for order in self.orders():
@@ -173,6 +177,6 @@ class OrderBook:
 
 
 def _require(holds: bool, message: str) -> None:
-    # Not `assert`: a check that `python -O` removes is no check.
+    # Not `assert`, which `python -O` removes.
     if not holds:
         raise InvariantBroken(message)

@@ -1,19 +1,19 @@
-"""Where every order ever sent stands: the table behind "an order id is used up for ever"."""
+"""The status of every order ever sent: an order id names one order for ever."""
 
 from ..errors import InvariantBroken
-from ..models.enums import CancelRejectReason, OrderStatus
+from ..models.enums import OrderStatus, RejectReason
 from ..models.order import TERMINAL, Order, transition
 
 
 class OrderRegister:
-    """Live orders in full, closed ones by status alone: nothing else of them is ever asked for.
+    """Live orders in full, closed ones by their status alone.
 
     Invariants:
     1. Between commands `live` holds exactly the orders that rest in the books.
     2. An order id that was ever used is in exactly one of `live` and `closed`, for ever.
     3. Statuses in `live` are not terminal, those in `closed` are.
 
-    Everything here is O(1).
+    Everything but `check_invariants` is O(1).
     """
 
     __slots__ = ("closed", "live")
@@ -23,17 +23,17 @@ class OrderRegister:
         self.closed: dict[int, OrderStatus] = {}
 
     def is_used(self, order_id: int) -> bool:
-        """Whether a sequenced NEW has carried this id before, accepted or not."""
+        """Whether a NEW with this id was sequenced before, accepted or not."""
         return order_id in self.live or order_id in self.closed
 
-    def find(self, order_id: int, participant: int) -> Order | CancelRejectReason:
-        """The live order if this participant may touch it, otherwise why not."""
+    def find(self, order_id: int, participant: int) -> Order | RejectReason:
+        """The live order if this participant may change it, otherwise why not."""
         order = self.live.get(order_id)
         if order is None:
             if order_id in self.closed:
-                return CancelRejectReason.TOO_LATE
-            return CancelRejectReason.UNKNOWN_ORDER
-        return order if order.participant == participant else CancelRejectReason.NOT_OWNER
+                return RejectReason.TOO_LATE
+            return RejectReason.UNKNOWN_ORDER
+        return order if order.participant == participant else RejectReason.NOT_OWNER
 
     def status(self, order_id: int) -> tuple[OrderStatus, int]:
         """Status and open quantity of any id; UNKNOWN if it was never used."""
@@ -48,20 +48,24 @@ class OrderRegister:
             self.closed[order_id] = transition(OrderStatus.PENDING_NEW, OrderStatus.REJECTED)
 
     def fill(self, order: Order) -> None:
-        """Record what a fill, already taken off `remaining`, has made of the order."""
+        """Give an order its status after a fill that `remaining` already shows."""
         if order.remaining:
             order.move_to(OrderStatus.PARTIALLY_FILLED)
         else:
             self.close(order, OrderStatus.FILLED)
 
     def close(self, order: Order, status: OrderStatus) -> None:
-        """End an order that is no longer, or never was, in its book."""
+        """End an order that its caller has taken out of the book, or that never was in it."""
         order.move_to(status)
         self.live.pop(order.order_id, None)  # a taker that has never rested is not there
         self.closed[order.order_id] = status
 
     def check_invariants(self, resting: dict[int, Order]) -> None:
-        """Raise `InvariantBroken` unless the register agrees with itself and with the books."""
+        """Check the register against itself and the orders that rest in the books. O(orders).
+
+        Raises:
+            InvariantBroken: they contradict each other.
+        """
         if resting != self.live:
             raise InvariantBroken("the books and the register of live orders differ")
         if not self.live.keys().isdisjoint(self.closed):

@@ -1,4 +1,4 @@
-"""The closed word lists of the rulebook. Every value is spelled as it travels in NDJSON.
+"""The closed lists of words of the rulebook. Every value is spelled as in NDJSON.
 
 All are `StrEnum`: a member is its own text, so it hashes and encodes at the speed of a string.
 
@@ -19,7 +19,7 @@ class Side(StrEnum):
 
 @unique
 class OrderType(StrEnum):
-    """LIMIT stops at its price; MARKET takes whatever is there."""
+    """LIMIT stops at its price; MARKET takes every level."""
 
     LIMIT = "LIMIT"
     MARKET = "MARKET"
@@ -27,7 +27,7 @@ class OrderType(StrEnum):
 
 @unique
 class TimeInForce(StrEnum):
-    """What becomes of the quantity that does not trade at once."""
+    """What happens to the quantity that does not trade at once."""
 
     GTC = "GTC"  # good till canceled: it rests in the book
     IOC = "IOC"  # immediate or cancel: it expires
@@ -36,7 +36,7 @@ class TimeInForce(StrEnum):
 
 @unique
 class SelfTradePrevention(StrEnum):
-    """What a taker wants done when its sweep reaches an order of its own participant."""
+    """What happens when a taker reaches an order of its own participant; the taker chooses."""
 
     NONE = "NONE"
     CANCEL_TAKER = "CANCEL_TAKER"
@@ -46,7 +46,7 @@ class SelfTradePrevention(StrEnum):
 
 @unique
 class OrderStatus(StrEnum):
-    """Where an order stands in its lifecycle (`models.order.TRANSITIONS` has the steps)."""
+    """The status of an order in its lifecycle; `models.order.TRANSITIONS` has the steps."""
 
     PENDING_NEW = "PENDING_NEW"
     NEW = "NEW"
@@ -55,29 +55,8 @@ class OrderStatus(StrEnum):
     CANCELED = "CANCELED"
     EXPIRED = "EXPIRED"
     REJECTED = "REJECTED"
-    # Not a state of any order: the answer to a question about an id that was never used.
+    # No order ever has it: the answer to a question about an id that was never used.
     UNKNOWN = "UNKNOWN"
-
-
-@unique
-class InstrumentRejectReason(StrEnum):
-    """Why a `list_instrument` was refused."""
-
-    DUPLICATE_SYMBOL = "DUPLICATE_SYMBOL"
-    INVALID_TICK_SIZE = "INVALID_TICK_SIZE"
-    INVALID_LOT_SIZE = "INVALID_LOT_SIZE"
-
-
-@unique
-class OrderRejectReason(StrEnum):
-    """Why a `new` was refused, in the order in which the engine checks."""
-
-    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
-    DUPLICATE_ORDER_ID = "DUPLICATE_ORDER_ID"
-    INVALID_PRICE = "INVALID_PRICE"
-    INVALID_QUANTITY = "INVALID_QUANTITY"
-    INVALID_TIME_IN_FORCE = "INVALID_TIME_IN_FORCE"
-    POST_ONLY_WOULD_TRADE = "POST_ONLY_WOULD_TRADE"
 
 
 @unique
@@ -99,12 +78,18 @@ class CancelRequest(StrEnum):
 
 
 @unique
-class CancelRejectReason(StrEnum):
-    """Why a cancel, reduce or replace was refused, in the order in which the engine checks."""
+class RejectReason(StrEnum):
+    """Why a command was refused; one list for all commands, each uses a part of it."""
 
+    DUPLICATE_SYMBOL = "DUPLICATE_SYMBOL"
+    INVALID_TICK_SIZE = "INVALID_TICK_SIZE"
+    INVALID_LOT_SIZE = "INVALID_LOT_SIZE"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+    DUPLICATE_ORDER_ID = "DUPLICATE_ORDER_ID"
+    INVALID_PRICE = "INVALID_PRICE"
+    INVALID_QUANTITY = "INVALID_QUANTITY"
+    INVALID_TIME_IN_FORCE = "INVALID_TIME_IN_FORCE"
+    POST_ONLY_WOULD_TRADE = "POST_ONLY_WOULD_TRADE"
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     TOO_LATE = "TOO_LATE"
     NOT_OWNER = "NOT_OWNER"
-    INVALID_PRICE = "INVALID_PRICE"
-    INVALID_QUANTITY = "INVALID_QUANTITY"
-    POST_ONLY_WOULD_TRADE = "POST_ONLY_WOULD_TRADE"

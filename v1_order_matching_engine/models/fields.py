@@ -1,7 +1,7 @@
-"""What one field of a command may hold, whatever the state of the engine.
+"""What one field of a command may hold, in every state of the engine.
 
-Each check either returns or raises `MalformedCommand` naming the field. `type(value) is int` rather
-than `isinstance` throughout: `True` is an `int` to Python, but not to an exchange.
+Each check returns nothing, or raises `MalformedCommand`, which names the field. They compare types
+with `is` instead of `isinstance`: in Python `True` is an `int`, in the rulebook it is not.
 """
 
 import re
@@ -15,15 +15,18 @@ INT64_MAX: Final = 2**63 - 1
 ORDER_ID_MAX: Final = INT64_MAX
 PARTICIPANT_MAX: Final = 2**32 - 1
 
-# fullmatch, never match with "$": "$" would let a trailing newline through.
+# fullmatch, never match with "$", which accepts a line feed at the end.
 _is_symbol = re.compile(r"[A-Z0-9.\-/]{1,16}").fullmatch
 
-# A longer text would make the error as long as the line it complains about.
+HALF_A_PAIR: Final = "half a surrogate pair; expected whole characters"
+_has_surrogate = re.compile("[\ud800-\udfff]").search
+
+# How much of a wrong value an error shows: the error is short, also if the value is long.
 _SHOWN_CHARACTERS: Final = 32
 
 
 def show(value: object) -> str:
-    """Show any value in a few ASCII characters.
+    """Any value as a few ASCII characters, for an error message.
 
     >>> show("x" * 1000)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'"
@@ -33,12 +36,12 @@ def show(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        # Cut before escaping to save the work and after it because an escape takes ten characters.
+        # Cut before escaping to save work, and again after it: an escape is up to ten characters.
         escaped = ascii(str(value[: _SHOWN_CHARACTERS + 1]))[1:-1]
         cut = escaped[:_SHOWN_CHARACTERS]
         return f"'{cut}'" if cut == escaped else f"'{cut}...'"
     if isinstance(value, int):
-        # Turning a very long one into text is slow and even refused; nobody would read it either.
+        # Python is slow to turn a very long one into text, and refuses to from some length on.
         return str(value) if value.bit_length() <= 64 else "an integer of more than 64 bits"
     if isinstance(value, float):
         return repr(value)
@@ -54,7 +57,7 @@ def check_integer(field: str, value: object, low: int, high: int) -> None:
 
 
 def check_int64(field: str, value: object) -> None:
-    """Demand a signed 64-bit integer. Whether 0 or -5 makes sense is for the engine to answer."""
+    """Demand a signed 64-bit integer. Whether 0 or -5 makes sense is for the matcher."""
     if type(value) is not int or not INT64_MIN <= value <= INT64_MAX:
         raise MalformedCommand(field, f"{show(value)}; expected a signed 64-bit integer")
 
@@ -89,7 +92,18 @@ def check_boolean(field: str, value: object) -> None:
         raise MalformedCommand(field, f"{show(value)}; expected true or false")
 
 
-def check_text(field: str, value: object) -> None:
-    """Demand a string of any content."""
+def has_surrogate(text: str) -> bool:
+    r"""Whether a text holds half a surrogate pair, which UTF-8 cannot encode. O(length).
+
+    >>> has_surrogate("\ud800"), has_surrogate("\N{GRINNING FACE}")
+    (True, False)
+    """
+    return _has_surrogate(text) is not None
+
+
+def check_text(field: str, value: object, example: str) -> None:
+    """Demand a string of whole characters, of any content; the error shows an example."""
     if type(value) is not str:
-        raise MalformedCommand(field, f"{show(value)}; expected a string of digits, such as '0.01'")
+        raise MalformedCommand(field, f"{show(value)}; expected a string, such as '{example}'")
+    if has_surrogate(value):
+        raise MalformedCommand(field, HALF_A_PAIR)

@@ -8,9 +8,10 @@ import pytest
 from .. import (
     CancelOrder,
     CancelRejected,
-    CancelRejectReason,
-    DepthLevel,
+    Depth,
+    InstrumentRefused,
     InvariantBroken,
+    Level,
     ListInstrument,
     MalformedCommand,
     MassCancel,
@@ -23,6 +24,7 @@ from .. import (
     OrderStatus,
     OrderType,
     ReduceOrder,
+    RejectReason,
     ReplaceOrder,
     SelfTradePrevention,
     Side,
@@ -84,7 +86,7 @@ def test_the_life_of_an_order_can_be_followed_by_events_and_by_asking(
     assert ask(1) == (OrderStatus.CANCELED, 0)
     [refused] = engine.cancel(1, 7)
     assert isinstance(refused, CancelRejected)
-    assert refused.reason is CancelRejectReason.TOO_LATE
+    assert refused.reason is RejectReason.TOO_LATE
     engine.submit(limit(3, Side.BUY, 0, 3))
     assert ask(3) == (OrderStatus.REJECTED, 0)
 
@@ -108,20 +110,91 @@ def test_a_book_is_copied_when_it_is_looked_at(engine: MatchingEngine) -> None:
     view = engine.book("ACME")
     before = view.depth(1)
     engine.submit(limit(2, Side.BUY, 100, 4))
-    assert before.bids == (DepthLevel(100, 5, 1),)
-    assert view.depth(1).bids == (DepthLevel(100, 9, 2),)
-    assert (before.sequence, view.depth().sequence) == (2, 3)
+    assert before.bids == (Level(100, 5, 1),)
+    assert view.depth(1).bids == (Level(100, 9, 2),)
+
+
+def test_an_answer_comes_with_its_sequence_for_those_who_need_both(engine: MatchingEngine) -> None:
+    engine.submit(limit(1, Side.BUY, 100, 5))
+    assert engine.order_with_sequence(1) == (2, engine.order(1))
+    assert engine.depth_with_sequence("ACME", 1) == (2, engine.book("ACME").depth(1))
+    assert engine.depth_with_sequence("NONE", 1) == (2, ((), ()))
 
 
 def test_a_symbol_never_listed_has_an_empty_book(engine: MatchingEngine) -> None:
-    depth = engine.book("NONE").depth()
-    assert (depth.bids, depth.asks) == ((), ())
+    assert engine.book("NONE").depth() == Depth(bids=(), asks=())
 
 
-@pytest.mark.parametrize("levels", [0, -1, True])
-def test_a_depth_is_at_least_one(engine: MatchingEngine, levels: int) -> None:
-    with pytest.raises(MalformedCommand, match="depth"):
+@pytest.mark.parametrize("levels", [0, -1, True, 1.0, "1", None, 2**63])
+def test_a_depth_is_an_integer_of_at_least_one(engine: MatchingEngine, levels: Any) -> None:
+    with pytest.raises(MalformedCommand) as caught:
         engine.book("ACME").depth(levels)
+    assert caught.value.field == "depth"
+
+
+@pytest.mark.parametrize("order_id", [0, -1, 2**63, True, 1.0, "1", None])
+def test_what_cannot_be_an_order_id_is_refused_by_its_name(
+    engine: MatchingEngine, order_id: Any
+) -> None:
+    with pytest.raises(MalformedCommand) as caught:
+        engine.order(order_id)
+    assert caught.value.field == "order_id"
+
+
+@pytest.mark.parametrize("symbol", ["", "acme", "ACME\n", "\ud800", None, 7])
+def test_what_cannot_be_a_symbol_is_refused_by_its_name(
+    engine: MatchingEngine, symbol: Any
+) -> None:
+    with pytest.raises(MalformedCommand) as caught:
+        engine.book(symbol)
+    assert caught.value.field == "symbol"
+
+
+@pytest.mark.parametrize("field", ["symbol", "tick_size", "lot_size"])
+def test_half_a_surrogate_pair_is_malformed_in_every_text(
+    engine: MatchingEngine, field: str
+) -> None:
+    good = {"symbol": "AB", "tick_size": "1", "lot_size": "1"}
+    with pytest.raises(MalformedCommand) as caught:
+        engine.list_instrument(**{**good, field: "\ud800"})
+    assert caught.value.field == field
+    assert str(caught.value).isascii()
+    assert engine.sequence == 1
+
+
+def test_an_engine_in_memory_begins_with_its_instruments() -> None:
+    aapl, amzn = (ListInstrument(symbol, "0.01", "1") for symbol in ("AAPL", "AMZN"))
+    with MatchingEngine.in_memory(instruments=[aapl, amzn], clock=lambda: 7) as engine:
+        assert engine.sequence == 2
+        [accepted] = engine.submit(limit(1, Side.BUY, 100, 5, symbol="AMZN"))
+        assert accepted.timestamp_ns == 7
+    engine.close()
+    assert engine.order(1).status is OrderStatus.NEW
+
+
+def test_an_instrument_that_is_refused_leaves_no_engine() -> None:
+    good, bad = ListInstrument("AAPL", "0.01", "1"), ListInstrument("AMZN", "0", "1")
+    with pytest.raises(InstrumentRefused, match=r"AMZN.*INVALID_TICK_SIZE"):
+        MatchingEngine.in_memory(instruments=[good, bad])
+    with pytest.raises(InstrumentRefused, match=r"AAPL.*DUPLICATE_SYMBOL"):
+        MatchingEngine.in_memory(instruments=[good, good])
+    with pytest.raises(MalformedCommand, match="CancelOrder"):
+        MatchingEngine.in_memory(instruments=[CancelOrder(1, 7)])  # type: ignore[list-item]
+
+
+def test_many_commands_are_answered_one_by_one(engine: MatchingEngine) -> None:
+    answers = engine.submit_many(limit(number, Side.BUY, 100, 5) for number in (1, 2))
+    assert [[event.sequence for event in events] for events in answers] == [[2], [3]]
+    assert engine.submit_many([]) == []
+
+
+def test_of_many_commands_none_is_sequenced_if_one_is_malformed(engine: MatchingEngine) -> None:
+    with pytest.raises(
+        MalformedCommand, match=r"NoneType is not a command \(at index 1\)"
+    ) as caught:
+        engine.submit_many([CancelOrder(1, 7), None])  # type: ignore[list-item]
+    assert caught.value.field == "command"
+    assert engine.sequence == 1
 
 
 def test_the_state_hash_is_that_of_the_canonical_text(engine: MatchingEngine) -> None:
@@ -146,7 +219,7 @@ def test_the_state_hash_is_that_of_the_canonical_text(engine: MatchingEngine) ->
     assert engine.resting_orders == engine.state().resting_orders == 6
 
 
-def test_time_stands_still_when_the_clock_goes_back() -> None:
+def test_time_does_not_go_back_when_the_clock_does() -> None:
     readings = iter([50, 40, 60, 10])
     engine = MatchingEngine(clock=lambda: next(readings), record=True)
     times = [engine.mass_cancel(1)[0].timestamp_ns for _ in range(4)]
@@ -187,8 +260,9 @@ def test_a_clock_that_fails_leaves_the_engine_as_it_was() -> None:
 def test_what_is_no_command_is_refused_and_gets_no_sequence(
     engine: MatchingEngine, thing: Any
 ) -> None:
-    with pytest.raises(TypeError, match="not a command"):
+    with pytest.raises(MalformedCommand, match=r"^command: .* is not a command$") as caught:
         engine.submit(thing)
+    assert caught.value.field == "command"
     assert engine.sequence == 1
 
 
@@ -240,23 +314,23 @@ def test_the_history_handed_out_is_a_copy(engine: MatchingEngine) -> None:
 def test_the_check_notices_an_order_that_is_lost_or_counted_twice(engine: MatchingEngine) -> None:
     engine.submit(limit(1, Side.BUY, 100, 5))
     engine.check_invariants()
-    lost = engine._rules.register.live.pop(1)
+    lost = engine._matcher.register.live.pop(1)
     with pytest.raises(InvariantBroken, match="differ"):
         engine.check_invariants()
-    engine._rules.register.live[1] = lost
-    engine._rules.register.closed[1] = OrderStatus.FILLED
+    engine._matcher.register.live[1] = lost
+    engine._matcher.register.closed[1] = OrderStatus.FILLED
     with pytest.raises(InvariantBroken, match="both"):
         engine.check_invariants()
-    engine._rules.register.closed[1] = OrderStatus.NEW
-    del engine._rules.register.live[1]
-    engine._rules.books["ACME"].bids.remove(lost)
+    engine._matcher.register.closed[1] = OrderStatus.NEW
+    del engine._matcher.register.live[1]
+    engine._matcher.books["ACME"].bids.remove(lost)
     with pytest.raises(InvariantBroken, match="not terminal"):
         engine.check_invariants()
 
 
 def test_the_check_notices_a_terminal_order_in_a_book(engine: MatchingEngine) -> None:
     engine.submit(limit(1, Side.BUY, 100, 5))
-    engine._rules.register.live[1].status = OrderStatus.FILLED
+    engine._matcher.register.live[1].status = OrderStatus.FILLED
     with pytest.raises(InvariantBroken, match="a terminal order rests"):
         engine.check_invariants()
 
@@ -272,8 +346,8 @@ def test_the_lock_counts_every_call_also_the_one_that_asks(engine: MatchingEngin
 def test_the_check_notices_a_crossed_book(engine: MatchingEngine) -> None:
     engine.submit(limit(1, Side.BUY, 100, 5))
     engine.submit(limit(2, Side.SELL, 101, 5))
-    ask = engine._rules.register.live[2]
-    asks = engine._rules.books["ACME"].asks
+    ask = engine._matcher.register.live[2]
+    asks = engine._matcher.books["ACME"].asks
     asks.remove(ask)
     ask.price = 100
     asks.add(ask)

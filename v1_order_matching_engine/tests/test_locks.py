@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 10
 
 
 class _Handle:
-    """Stands in for the lock inside: tells when somebody is about to wait for it."""
+    """Takes the place of the lock inside; calls a function before a thread waits for it."""
 
     def __init__(self, inner: threading.Lock, before_waiting: Callable[[], None]) -> None:
         self._inner = inner
@@ -26,7 +26,7 @@ class _Handle:
         self._inner.release()
 
 
-def test_a_lock_that_nobody_contends_counts_no_waiting() -> None:
+def test_a_lock_without_contention_counts_no_waiting() -> None:
     lock = CountingLock()
     for _ in range(3):
         with lock:

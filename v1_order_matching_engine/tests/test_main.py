@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from ..utils.files import LONGEST_LINE_BYTES
+
 FOLDER = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 60
 
@@ -218,8 +220,8 @@ def test_events_are_exactly_what_stdio_prints(flow: Path, tmp_path: Path, name: 
     done = run("run", flow, "--events", out if name == "OUT" else name)
     events = out.read_bytes() if name == "OUT" else done.stdout
     assert without_time(events) == without_time(run("stdio", stdin=FLOW).stdout)
-    people_are_told = done.stdout if name == "OUT" else done.stderr
-    assert b"state hash" in people_are_told
+    for_people = done.stdout if name == "OUT" else done.stderr
+    assert b"state hash" in for_people
 
 
 def test_json_is_the_last_line_also_after_events_on_standard_output(flow: Path) -> None:
@@ -228,13 +230,20 @@ def test_json_is_the_last_line_also_after_events_on_standard_output(flow: Path) 
     assert summary(lines[-1])["commands"] == 4
 
 
-def test_a_line_longer_than_any_chunk_is_read_in_one_piece() -> None:
-    padded = FLOW.replace(b'"order_id":1,', b'"order_id":1,' + b" " * 1_000_000)
-    done = run("stdio", stdin=padded)
+def test_a_line_over_several_chunks_is_read_in_one_piece_unless_it_is_too_long() -> None:
+    first, second, *others = FLOW.splitlines(keepends=True)
+    longest = second.replace(b":", b":" + b" " * (LONGEST_LINE_BYTES + 1 - len(second)), 1)
+    done = run("stdio", stdin=first + longest + b"".join(others))
     assert without_time(done.stdout) == without_time(run("stdio", stdin=FLOW).stdout)
 
+    too_long = run("stdio", stdin=longest.replace(b":", b": ", 1) + first)
+    malformed, listed = map(json.loads, too_long.stdout.splitlines())
+    error = "line: longer than 65,536 bytes"
+    assert malformed == {"event": "malformed", "line": 1, "error": error}
+    assert listed["event"] == "instrument_listed"
 
-def test_stdio_holds_a_dialogue() -> None:
+
+def test_stdio_answers_what_was_read_before_it_reads_more() -> None:
     with started("stdio") as process:
         send(process, b'{"query":"order","order_id":1}\n')
         assert json.loads(read_line(process))["status"] == "UNKNOWN"
@@ -403,7 +412,7 @@ def test_standard_streams_that_are_not_there_are_named(closing: str) -> None:
     assert done.stderr.startswith(b"main.py: cannot open standard ")
 
 
-# --- where it stands -----------------------------------------------------------------------------
+# --- where the folder is -------------------------------------------------------------------------
 
 
 def copied(to: Path) -> Path:

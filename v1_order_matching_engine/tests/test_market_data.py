@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
-from ..engine.matcher import MatchingEngine
-from ..engine.trade import TradeExecuted
-from ..models.order import Command
-from ..ndjson import Query, parse
+from ..engine.events import TradeExecuted
+from ..engine.matching_engine import MatchingEngine
+from ..models.commands import Command
+from ..utils.ndjson import Query, parse
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "lobster"
 

@@ -1,19 +1,18 @@
 """The NDJSON reader is strict, names the field and stays short; the writer follows the rulebook."""
 
 import json
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ..engine.matcher import MatchingEngine
-from ..engine.order_book import DepthLevel
-from ..engine.trade import OrderAccepted, TradeExecuted
-from ..engine.views import Depth, OrderView, State
+from ..engine.events import OrderAccepted, TradeExecuted
+from ..engine.matching_engine import MatchingEngine
+from ..engine.views import Level
 from ..errors import MalformedLine
-from ..models.enums import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
-from ..models.order import (
+from ..models.commands import (
     CancelOrder,
     Command,
     ListInstrument,
@@ -22,12 +21,17 @@ from ..models.order import (
     ReduceOrder,
     ReplaceOrder,
 )
-from ..ndjson import (
+from ..models.enums import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from ..utils import ndjson
+from ..utils.ndjson import (
     Answer,
+    BookAnswer,
     BookQuery,
     Malformed,
+    OrderAnswer,
     OrderQuery,
     Query,
+    StateAnswer,
     StateQuery,
     encode_lines,
     is_blank,
@@ -239,6 +243,8 @@ LISTING = r'{"command":"list_instrument","symbol":"A","tick_size":"%s","lot_size
 @pytest.mark.parametrize("half", [r"\ud800", r"\udc00", r"\uDC00\uD800", r"x\\\ud83d"])
 def test_half_a_surrogate_pair_is_refused_because_utf_8_cannot_hold_it(half: str) -> None:
     assert field_of(LISTING % half) == "tick_size"
+    assert field_of((LISTING % "1").replace('"lot_size":"1"', f'"lot_size":"{half}"')) == "lot_size"
+    assert field_of((LISTING % "1").replace('"symbol":"A"', f'"symbol":"{half}"')) == "symbol"
 
 
 @pytest.mark.parametrize(
@@ -272,7 +278,7 @@ def test_an_error_is_short_however_long_the_line(text: bytes) -> None:
     error_of(text)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60))
 @example(b'{"query":"state"}')  # random bytes may well be a request: Hypothesis knows our literals
 def test_no_bytes_whatever_raise_anything_else(text: bytes) -> None:
@@ -291,7 +297,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*NEW, "post_only", "x"]), json_values))
 def test_any_values_in_any_fields_give_a_command_or_a_short_error(changes: dict[str, Any]) -> None:
     text = line(**changes)
@@ -301,6 +307,97 @@ def test_any_values_in_any_fields_give_a_command_or_a_short_error(changes: dict[
         assert len(str(error)) <= 200  # noqa: PT017 - both outcomes are right
     else:
         assert isinstance(command, NewOrder)
+
+
+# --- two readers ---------------------------------------------------------------------------------
+
+PLAIN = [
+    line(time_in_force="GTC", post_only=True, self_trade_prevention="CANCEL_MAKER"),
+    line(type="MARKET", price=None, time_in_force=None),
+    b'{"command":"list_instrument","symbol":"A","tick_size":"0.01","lot_size":"1"}',
+    b'{"command":"cancel","order_id":1,"participant":7}',
+    b'{"command":"reduce","order_id":1,"participant":7,"by":2}',
+    b'{"command":"replace","order_id":1,"participant":7,"price":9,"quantity":null}',
+    b'{"command":"mass_cancel","participant":7,"symbol":null}',
+    b'{"query":"state"}',
+    b'{"query":"order","order_id":1}',
+    b'{"query":"book","symbol":"A","depth":5}',
+]
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_plain_line_never_comes_to_the_careful_reader(
+    text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = ndjson._parse_carefully(text)
+    monkeypatch.setattr(ndjson, "_parse_carefully", None)
+    assert parse(text) == expected
+    assert parse(b" " + text.replace(b":", b": ") + b"\r\n") == expected
+
+
+odd_values = st.sampled_from(
+    [
+        *(
+            "null",
+            "true",
+            "0",
+            "-0",
+            "1",
+            "01",
+            "1.0",
+            "1e2",
+            "NaN",
+            "Infinity",
+            "[]",
+            "{}",
+            "[NaN]",
+        ),
+        *(str(2**32), str(2**63 - 1), str(2**63), str(2**64), str(-(2**63) - 1), "9" * 5_000),
+        *('""', '"A"', '"a"', '"A\\n"', '"\\u0041"', '"\\ud800"', '"\\ud83d\\ude00"', '"\t"'),
+        *('"BUY"', '"MARKET"', '"IOC"', '"NONE"', '"1"', '"new"', '"cancel"', '"query"', '"state"'),
+    ]
+)
+odd_bytes = st.sampled_from(
+    [b"", b" ", b",", b"}", b'"', b"\n", b"\x00", b"\x0c", b"\xff", b"\xed\xa0\x80", b"\\u0065"]
+)
+
+
+@st.composite
+def altered_lines(draw: st.DrawFn) -> bytes:
+    """A plain line with fields put in (again), then perhaps with some of its bytes replaced."""
+    plain = draw(st.sampled_from(PLAIN))
+    pairs = [plain[1:-1]]
+    for _ in range(draw(st.integers(0, 3))):
+        names = [*json.loads(draw(st.sampled_from(PLAIN))), "x"]
+        pair = f'"{draw(st.sampled_from(names))}":{draw(odd_values)}'.encode()
+        pairs.insert(draw(st.integers(0, len(pairs))), pair)
+    text = b"{" + b",".join(pairs) + b"}"
+    start = draw(st.integers(0, len(text)))
+    end = start + draw(st.integers(0, 3))
+    return text[:start] + draw(odd_bytes) + text[end:] if draw(st.booleans()) else text
+
+
+def reading(read: Callable[[bytes], Command | Query], text: bytes) -> str:
+    """What a reader says about a line. As text, because in Python True equals 1."""
+    try:
+        return repr(read(text))
+    except MalformedLine as error:
+        return str(error)
+
+
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=5 * settings().max_examples,
+)
+@given(altered_lines())
+@example(b'{"command":"cancel","order_id":1,"participant":7,"participant":8}')
+@example(b'{"command":"cancel","command":"reduce","order_id":1,"participant":7,"by":1}')
+@example(b'{"command":"cancel","order_id":1,"participant":7,"x":1}')
+@example(b'{"command":"cancel","order_id":1,"participant":7,"query":"state"}')
+@example(b'{"query":"state","command":"query"}')
+def test_both_readers_say_the_same_about_every_line(text: bytes) -> None:
+    assert reading(parse, text) == reading(ndjson._parse_carefully, text)
 
 
 @pytest.mark.parametrize("text", [b"", b" ", b"\t \r", b"\r\n"])
@@ -343,9 +440,9 @@ def test_events_are_written_with_exactly_the_fields_of_the_rulebook_in_its_order
 
 def test_answers_to_queries_are_written_as_the_rulebook_says() -> None:
     answers: list[Answer] = [
-        State(5, 2, "ab"),
-        OrderView(1, 5, OrderStatus.NEW, 4),
-        Depth("ACME", 5, (DepthLevel(99, 4, 1), DepthLevel(98, 1, 1)), ()),
+        StateAnswer(5, 2, "ab"),
+        OrderAnswer(1, 5, OrderStatus.NEW, 4),
+        BookAnswer("ACME", 5, (Level(99, 4, 1), Level(98, 1, 1)), ()),
         Malformed(7, "price: missing"),
     ]
     assert encode_lines(answers).splitlines() == [

@@ -1,5 +1,6 @@
 """A signal is noted at once and acted on only where nothing is under way."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ def stop() -> Iterator[GracefulStop]:
     stop = GracefulStop()
     stop.install()
     yield stop
+    signal.set_wakeup_fd(-1)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -33,6 +35,20 @@ def test_a_signal_while_waiting_is_raised_at_once(stop: GracefulStop) -> None:
     with pytest.raises(StopRequested), stop.waiting():
         signal.raise_signal(signal.SIGINT)
     assert stop.exit_status == 130
+
+
+def test_a_signal_ends_the_wait_for_input_before_anything_is_read(stop: GracefulStop) -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"x")
+        stop.wait_for_input(reading)
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(StopRequested):
+            stop.wait_for_input(reading)
+        assert os.read(reading, 2) == b"x"
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

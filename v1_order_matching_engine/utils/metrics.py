@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 
 def per_second(count: int, seconds: float) -> float:
-    """How many a second; 0.0 if no time has passed.
+    """How many a second; 0.0 if no time has passed. O(1).
 
     >>> per_second(500, 2.0)
     250.0
@@ -14,9 +14,9 @@ def per_second(count: int, seconds: float) -> float:
 
 
 class LatencySummary(NamedTuple):
-    """Latencies in nanoseconds: of n samples, p99 is the one that 99 in 100 do not exceed.
+    """Latencies in nanoseconds; 99 in 100 samples do not exceed p99.
 
-    An average hides what a waiting thread feels, so there is none.
+    There is no average, because it hides the long waits.
     """
 
     samples: int
@@ -28,9 +28,10 @@ class LatencySummary(NamedTuple):
 
     @classmethod
     def of(cls, samples_ns: Iterable[int]) -> Self:
-        """Summarise samples by nearest rank: every figure is one of the samples. O(n log n).
+        """The summary of some samples, by nearest rank: every figure is a sample. O(n log n).
 
-        ValueError if there are none.
+        Raises:
+            ValueError: there are no samples.
 
         >>> LatencySummary.of(range(1, 1001)).p99_ns
         990

@@ -1,5 +1,7 @@
-"""Stopping on SIGINT and SIGTERM without tearing a command in two."""
+"""Stopping on SIGINT and SIGTERM, between two commands."""
 
+import os
+import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,15 +9,16 @@ from types import FrameType
 
 
 class StopRequested(BaseException):
-    """A signal asked the program to stop while it was waiting. Not an error: clean up and leave."""
+    """A signal asked the program to stop. Not an error: clean up and end."""
 
 
 class GracefulStop:
-    """Notes the first signal; the program stops when it next waits for something.
+    """Notes the first signal; the program stops the next time it waits for something.
 
-    A handler that raises anywhere could leave the engine with half a command applied. This one
-    raises only inside `waiting`, where nothing is under way. A second signal ends the process at
-    once, whatever it is doing: it may be stuck writing to somebody who does not read.
+    A handler that raises anywhere could leave the engine with half a command applied, or lose input
+    that was just read. This one raises only inside `waiting`, where nothing is kept. A second
+    signal ends the process at once: it may be waiting for a reader of its output that does not
+    read.
     """
 
     def __init__(self) -> None:
@@ -23,25 +26,45 @@ class GracefulStop:
         self._is_waiting = False
 
     def install(self) -> None:
-        """Take over SIGINT and SIGTERM. Main thread only."""
+        """Handle SIGINT and SIGTERM from now on. Main thread only."""
+        self._wakeup, waker = os.pipe()
+        os.set_blocking(waker, False)
+        signal.set_wakeup_fd(waker)
         signal.signal(signal.SIGINT, self._note)
         signal.signal(signal.SIGTERM, self._note)
 
     @property
     def exit_status(self) -> int:
-        """128 + the signal's number, as shells count it."""
+        """128 + the signal's number, as shells do it."""
         return 128 + (self._signal or signal.SIGINT)
+
+    def check(self) -> None:
+        """Raise `StopRequested` if a signal was noted."""
+        if self._signal is not None:
+            raise StopRequested
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """While this is open a signal raises `StopRequested`, and so does one noted before."""
+        """A context in which a signal raises `StopRequested`, also one noted before it."""
         self._is_waiting = True
         try:
-            if self._signal is not None:
-                raise StopRequested
+            self.check()
             yield
         finally:
             self._is_waiting = False
+
+    def wait_for_input(self, descriptor: int) -> None:
+        """Wait until there is something to read, or the end; or raise `StopRequested`.
+
+        A signal that comes just before the wait begins would not interrupt it; but every signal
+        also writes a byte to the pipe that is waited for as well.
+        """
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        waiting.register(self._wakeup, select.POLLIN)
+        while descriptor not in dict(waiting.poll()):
+            self.check()
+        self.check()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

@@ -1,24 +1,22 @@
-"""Trades and the other events: what the engine says has happened, always in the past tense.
+"""Events: what has happened, in the past tense.
 
 Every event starts with the same three fields:
 
-    sequence      which command it answers: 1, 2, 3 ... in the order the lock was won
+    sequence      of the command that it answers: 1, 2, 3 ... in the order the lock was won
     index         0, 1, 2 ... within that command
     timestamp_ns  when the command was sequenced, nanoseconds since the epoch; never goes back
 
-The order of fields is the order in NDJSON, and `tag` is the name there. Events are immutable and
-hold plain values, so they may be kept and handed to any thread.
+A class says its name in NDJSON once, as its `tag`, and its fields in their order there. Events are
+immutable and hold plain values, so a caller may keep them and pass them to any thread.
 """
 
 import msgspec
 
 from ..models.enums import (
     CancelReason,
-    CancelRejectReason,
     CancelRequest,
-    InstrumentRejectReason,
-    OrderRejectReason,
     OrderType,
+    RejectReason,
     SelfTradePrevention,
     Side,
     TimeInForce,
@@ -34,7 +32,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
 
 
 class InstrumentListed(Event, frozen=True, gc=False, tag="instrument_listed"):
-    """A symbol can be traded from here on; sizes as they were sent."""
+    """A symbol can be traded from now on; the sizes as they were sent."""
 
     symbol: str
     tick_size: str
@@ -45,11 +43,11 @@ class InstrumentRejected(Event, frozen=True, gc=False, tag="instrument_rejected"
     """A `list_instrument` changed nothing."""
 
     symbol: str
-    reason: InstrumentRejectReason
+    reason: RejectReason
 
 
 class OrderAccepted(Event, frozen=True, gc=False, tag="order_accepted"):
-    """A valid `new`, before any trade it causes. All its fields, defaults filled in."""
+    """A valid `new`, before any trade it causes. All its fields, with their defaults."""
 
     order_id: int
     participant: int
@@ -64,15 +62,15 @@ class OrderAccepted(Event, frozen=True, gc=False, tag="order_accepted"):
 
 
 class OrderRejected(Event, frozen=True, gc=False, tag="order_rejected"):
-    """A `new` that will never trade."""
+    """A `new` was refused; its order will never trade."""
 
     order_id: int
     participant: int
-    reason: OrderRejectReason
+    reason: RejectReason
 
 
 class TradeExecuted(Event, frozen=True, gc=False, tag="trade_executed"):
-    """One fill, at the maker's price. `trade_id` counts 1, 2, 3 ... engine-wide."""
+    """One fill, at the maker's price. `trade_id` is 1, 2, 3 ... over all symbols."""
 
     trade_id: int
     symbol: str
@@ -88,7 +86,7 @@ class TradeExecuted(Event, frozen=True, gc=False, tag="trade_executed"):
 
 
 class OrderCanceled(Event, frozen=True, gc=False, tag="order_canceled"):
-    """An order ended without trading `remaining`, the quantity taken out."""
+    """An order ended; `remaining` is the quantity that did not trade."""
 
     order_id: int
     participant: int
@@ -97,7 +95,7 @@ class OrderCanceled(Event, frozen=True, gc=False, tag="order_canceled"):
 
 
 class OrderExpired(Event, frozen=True, gc=False, tag="order_expired"):
-    """The unfilled part of an IOC, FOK or MARKET ended at once."""
+    """The unfilled remainder of an IOC, FOK or MARKET ended at once."""
 
     order_id: int
     participant: int
@@ -113,7 +111,7 @@ class OrderReduced(Event, frozen=True, gc=False, tag="order_reduced"):
 
 
 class OrderReplaced(Event, frozen=True, gc=False, tag="order_replaced"):
-    """An order has a new price or quantity and lost its place; before any trade it causes."""
+    """An order got a new price or quantity and lost its place; before any trade it causes."""
 
     order_id: int
     participant: int
@@ -135,4 +133,4 @@ class CancelRejected(Event, frozen=True, gc=False, tag="cancel_rejected"):
     order_id: int
     participant: int
     request: CancelRequest
-    reason: CancelRejectReason
+    reason: RejectReason

@@ -1,7 +1,7 @@
-"""The tour: threads hammer one book, and one thread proves what they did.
+"""The tour: many threads send orders to one book, and one thread proves what they did.
 
-Nothing is read and nothing is kept. The flow is made here from a seed, so that two tours send the
-same commands; which thread wins the lock when is up to the machine, so they do not end the same.
+It reads no file and writes none. The commands are made from a seed, so two tours send the same.
+When which thread wins the lock depends on the machine, so they do not end in the same book.
 """
 
 import random
@@ -14,28 +14,28 @@ from typing import NamedTuple, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from .engine.matcher import MatchingEngine, replay
-from .engine.trade import Event, TradeExecuted
-from .engine.views import Depth
-from .models.enums import OrderType, SelfTradePrevention, Side, TimeInForce
-from .models.order import CancelOrder, Command, NewOrder, ReduceOrder, ReplaceOrder
-from .utils.metrics import LatencySummary, per_second
+from ..engine.events import Event, TradeExecuted
+from ..engine.matching_engine import MatchingEngine, replay
+from ..engine.views import Depth
+from ..models.commands import CancelOrder, Command, NewOrder, ReduceOrder, ReplaceOrder
+from ..models.enums import OrderType, SelfTradePrevention, Side, TimeInForce
+from .metrics import LatencySummary, per_second
 
 SYMBOL = "ACME"
 
 _THREADS = 4
-_COMMANDS_PER_THREAD = 50_000
+_COMMANDS_PER_THREAD = 20_000
 _SEED = 2012
 _MID_PRICE = 10_000  # ticks
 _IDS_PER_THREAD = 1_000_000_000
 
-# CPython lets a thread run for 5 ms before another gets its turn, so it is rarely caught inside the
-# lock. A shorter turn makes the tour's threads meet often enough to be interesting.
+# CPython lets a thread run for 5 ms before another gets its turn, so threads rarely meet at the
+# lock. With a shorter turn they meet often enough to be of interest.
 _TURN_SECONDS = 0.000_05
 
 
-class Hammering(NamedTuple):
-    """What came back from the threads."""
+class ThreadedRun(NamedTuple):
+    """What the threads got back."""
 
     events: list[list[Event]]  # one list a command, by sequence
     latencies_ns: list[int]
@@ -43,9 +43,9 @@ class Hammering(NamedTuple):
 
 
 def make_flow(seed: int, participant: int, count: int) -> list[Command]:
-    """Make the commands of one participant: orders around a price, some crossing it, and changes.
+    """The commands of one participant: orders around a price, some that trade, and changes.
 
-    Order ids are the participant's own range, so that threads never disturb each other's orders.
+    Each participant has a range of order ids of its own.
     """
     # Not for secrets; a seed gives the same flow everywhere.
     choose = random.Random(seed * 1_000 + participant)
@@ -76,7 +76,7 @@ def _new_order(
     choose: random.Random, order_id: int, participant: int, *, is_taker: bool
 ) -> NewOrder:
     side = choose.choice((Side.BUY, Side.SELL))
-    # Makers mostly stay on their side of the middle, takers reach through it.
+    # Makers are mostly on their own side of the middle, takers on the other one.
     away = choose.randint(-12, -4) if is_taker else choose.randint(-1, 20)
     return NewOrder(
         order_id=order_id,
@@ -91,8 +91,8 @@ def _new_order(
     )
 
 
-def hammer(engine: MatchingEngine, flows: Sequence[Sequence[Command]]) -> Hammering:
-    """Send each flow from a thread of its own, all at once, and collect what comes back."""
+def send_from_threads(engine: MatchingEngine, flows: Sequence[Sequence[Command]]) -> ThreadedRun:
+    """Send each flow from a thread of its own, all at the same time, and collect the answers."""
     start = threading.Barrier(len(flows) + 1)
     per_thread: list[list[tuple[int, list[Event]]]] = [[] for _ in flows]
 
@@ -118,17 +118,17 @@ def hammer(engine: MatchingEngine, flows: Sequence[Sequence[Command]]) -> Hammer
 
     answers = [answer for of_thread in per_thread for answer in of_thread]
     answers.sort(key=lambda answer: answer[1][0].sequence)
-    return Hammering([events for _, events in answers], [ns for ns, _ in answers], seconds)
+    return ThreadedRun([events for _, events in answers], [ns for ns, _ in answers], seconds)
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
-        # Newer versions of rich exit here; main.py decides what a closed pipe means.
+        # Newer versions of rich exit here, but a closed pipe is for main.py to handle.
         raise BrokenPipeError
 
 
 def show_tour() -> bool:
-    """Give the tour on standard output; return whether the proof in it held."""
+    """Print the tour on standard output, and return whether its proof was right."""
     console = _Console(highlight=False)
     engine = MatchingEngine(record=True)
     listed = engine.list_instrument(SYMBOL, tick_size="0.01", lot_size="1")
@@ -142,7 +142,7 @@ def show_tour() -> bool:
     turn_seconds = sys.getswitchinterval()
     sys.setswitchinterval(_TURN_SECONDS)
     try:
-        result = hammer(engine, flows)
+        result = send_from_threads(engine, flows)
     finally:
         sys.setswitchinterval(turn_seconds)
     all_events = [listed, *result.events]
@@ -154,7 +154,7 @@ def show_tour() -> bool:
     _heading(console, "3. The proof: replay in one thread")
     proved = _show_replay(console, engine, all_events)
 
-    _heading(console, "4. The last fills and the book they left")
+    _heading(console, "4. The last fills and the book after them")
     _show_fills(console, all_events)
     _show_book(console, engine.book(SYMBOL).depth(8))
     return proved
@@ -171,7 +171,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _show_throughput(console: Console, engine: MatchingEngine, result: Hammering) -> None:
+def _show_throughput(console: Console, engine: MatchingEngine, result: ThreadedRun) -> None:
     commands = len(result.events)
     console.print(
         f"{commands:,} commands in {result.seconds:.2f} s "
@@ -180,11 +180,11 @@ def _show_throughput(console: Console, engine: MatchingEngine, result: Hammering
     )
 
 
-def _show_lock(console: Console, engine: MatchingEngine, result: Hammering) -> None:
+def _show_lock(console: Console, engine: MatchingEngine, result: ThreadedRun) -> None:
     lock = engine.lock_statistics
     console.print(
         f"The lock was taken {lock.acquisitions:,} times. {lock.contended:,} times "
-        f"({100 * lock.contended / lock.acquisitions:.1f} %) somebody else held it and the thread "
+        f"({100 * lock.contended / lock.acquisitions:.1f} %) another thread held it and the thread "
         f"had to wait: {lock.waited_ns / 1e6:,.0f} ms in all. From a thread's call to its answer, "
         f"waiting included, in microseconds:"
     )
@@ -193,8 +193,8 @@ def _show_lock(console: Console, engine: MatchingEngine, result: Hammering) -> N
     table.add_row(*(f"{ns / 1000:,.1f}" for ns in latency[1:]))
     console.print(table)
     console.print(
-        "The slow ones are threads that lost their turn, with or without the lock. One lock is "
-        "simple and right; it is not how to serve the last microsecond."
+        "In the slowest calls the thread lost its turn, with the lock or without it. One lock is "
+        "simple and correct; it is not the way to the lowest latency."
     )
 
 
@@ -204,8 +204,8 @@ def _show_replay(console: Console, engine: MatchingEngine, events: list[list[Eve
     same_state = replayed.state_hash() == engine.state_hash()
     engine.check_invariants()
     console.print(
-        "Nobody can say beforehand which thread wins the lock when. But the order in which they "
-        "did win it was recorded, and that order alone decides everything:"
+        "The order in which the threads win the lock cannot be known before. But it was recorded, "
+        "and it alone decides everything:"
     )
     count = sum(map(len, events))
     console.print(f"  {count:,} events, replayed one by one: {_verdict(same_events)}")
@@ -219,7 +219,7 @@ def _verdict(same: bool) -> str:
 
 def _show_fills(console: Console, events: list[list[Event]]) -> None:
     trades = [event for group in events for event in group if isinstance(event, TradeExecuted)]
-    table = _table("trade", "sequence", "taker", "quantity", "price", "maker's rest")
+    table = _table("trade", "sequence", "taker", "quantity", "price", "maker's remainder")
     for trade in trades[-5:]:
         table.add_row(
             f"{trade.trade_id:,}",
@@ -245,5 +245,5 @@ def _show_book(console: Console, depth: Depth) -> None:
 
 
 def _price(ticks: int) -> str:
-    """A price with this instrument's tick of 0.01, in integers all the way."""
+    """A price in units of 1, given that the tick is 0.01; computed in integers."""
     return f"{ticks // 100}.{ticks % 100:02}"

@@ -5,13 +5,17 @@
     out  {"event":"order_canceled","sequence":5,"index":0,"timestamp_ns":...,"order_id":1,...}
     out  {"event":"malformed","line":7,"error":"price: 1.5; expected an integer from ..."}
 
-Strict means: exactly the fields of the rulebook with exactly their types. Three layers, each with
-its own checks: bytes to one JSON object (`_read_object`), the object's fields to the arguments of a
-command or query (`_Shape`), and the values, which every command checks itself when it is made.
+Strict means: exactly the fields of the rulebook with exactly their types. There are two readers:
 
-Python's `json` is more generous than JSON, so the first layer takes back what it gives away: NaN
-and Infinity, half surrogate pairs, other encodings than UTF-8, and the ValueError that a very long
-integer is to it.
+1. `msgspec` decodes a line directly into a command or query. It accepts nothing that is malformed.
+2. What it refuses goes to the careful reader, which decides: malformed, or right in an unusual way,
+   such as a key given twice or null for an optional field. It has three layers, each with its own
+   checks: from bytes to one JSON object (`_read_object`), from its fields to the arguments of a
+   command or query (`_Shape`), and the values, which a command or query checks when it is made.
+
+Python's `json` accepts more than JSON, so the careful reader refuses what `json` lets pass: NaN,
+Infinity and half surrogate pairs. A very long integer, for which `int` raises ValueError, is out of
+range.
 """
 
 import json
@@ -22,13 +26,11 @@ from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 
-from .engine.matcher import DEFAULT_DEPTH
-from .engine.trade import Event
-from .engine.views import Depth, OrderView, State
-from .errors import MalformedCommand, MalformedLine
-from .models.enums import OrderType, SelfTradePrevention, Side, TimeInForce
-from .models.fields import INT64_MAX, check_integer, check_order_id, check_symbol, show
-from .models.order import (
+from ..engine.events import Event
+from ..engine.matching_engine import DEFAULT_DEPTH
+from ..engine.views import Level
+from ..errors import MalformedCommand, MalformedLine
+from ..models.commands import (
     CancelOrder,
     Command,
     ListInstrument,
@@ -37,20 +39,34 @@ from .models.order import (
     ReduceOrder,
     ReplaceOrder,
 )
+from ..models.enums import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from ..models.fields import (
+    HALF_A_PAIR,
+    INT64_MAX,
+    check_integer,
+    check_order_id,
+    check_symbol,
+    has_surrogate,
+    show,
+)
 
 _WHITE_SPACE: Final = b" \t\r\n"
 
 
 def is_blank(line: bytes) -> bool:
-    """Whether a line holds nothing but JSON's white space: a form feed, say, is something."""
+    """Whether a line has only what JSON calls white space; a form feed is not."""
     return not line.strip(_WHITE_SPACE)
 
 
-class StateQuery(msgspec.Struct, frozen=True):
+class _Query(msgspec.Struct, frozen=True, tag_field="query", forbid_unknown_fields=True):
+    """What all queries have in common; as with commands, the tag is the name in NDJSON."""
+
+
+class StateQuery(_Query, frozen=True, tag="state"):
     """`{"query": "state"}`"""
 
 
-class OrderQuery(msgspec.Struct, frozen=True):
+class OrderQuery(_Query, frozen=True, tag="order"):
     """`{"query": "order", "order_id": 1}`"""
 
     order_id: int
@@ -59,7 +75,7 @@ class OrderQuery(msgspec.Struct, frozen=True):
         check_order_id(self.order_id)
 
 
-class BookQuery(msgspec.Struct, frozen=True):
+class BookQuery(_Query, frozen=True, tag="book"):
     """`{"query": "book", "symbol": "AAPL", "depth": 10}`"""
 
     symbol: str
@@ -73,6 +89,32 @@ class BookQuery(msgspec.Struct, frozen=True):
 Query: TypeAlias = StateQuery | OrderQuery | BookQuery
 
 
+class StateAnswer(msgspec.Struct, frozen=True, tag_field="event", tag="state"):
+    """The answer to a `StateQuery`. As with events, the order of fields is that of the line."""
+
+    sequence: int
+    resting_orders: int
+    state_hash: str
+
+
+class OrderAnswer(msgspec.Struct, frozen=True, tag_field="event", tag="order"):
+    """The answer to an `OrderQuery`."""
+
+    order_id: int
+    sequence: int
+    status: OrderStatus
+    remaining: int
+
+
+class BookAnswer(msgspec.Struct, frozen=True, tag_field="event", tag="book"):
+    """The answer to a `BookQuery`."""
+
+    symbol: str
+    sequence: int
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+
+
 class Malformed(msgspec.Struct, frozen=True, tag_field="event", tag="malformed"):
     """The answer to a line that is neither a command nor a query."""
 
@@ -80,18 +122,18 @@ class Malformed(msgspec.Struct, frozen=True, tag_field="event", tag="malformed")
     error: str
 
 
-Answer: TypeAlias = Event | State | OrderView | Depth | Malformed
+Answer: TypeAlias = Event | StateAnswer | OrderAnswer | BookAnswer | Malformed
 
 
 class _Shape(NamedTuple):
-    """Which fields a command or query has and what they make."""
+    """Which fields a command or query has, and what is built from them."""
 
     build: Callable[..., Command | Query]
     required: frozenset[str]
     optional: frozenset[str]
-    # Whose text becomes a member of an enum.
+    # For the fields whose text becomes a member of an enum: the members by their text.
     choices: Mapping[str, Mapping[str, StrEnum]]
-    # Required fields in which null is a value of its own.
+    # Required fields in which null is a value.
     nullable: frozenset[str]
 
 
@@ -138,11 +180,15 @@ _SHAPES: Final[Mapping[str, Mapping[str, _Shape]]] = {
 }
 
 
-def parse(line: bytes) -> Command | Query:
-    r"""Read one line, with or without its line end.
+_COMMANDS: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
+_QUERIES: Final[msgspec.json.Decoder[Query]] = msgspec.json.Decoder(Query)
 
-    Raises `MalformedLine`, whose text names the field, or "line" where it is no JSON object at all.
-    O(length).
+
+def parse(line: bytes) -> Command | Query:
+    r"""The command or query in one line, with or without its line end. O(length).
+
+    Raises:
+        MalformedLine: its text names the field, or "line" if this is not a JSON object.
 
     >>> parse(b'{"command": "reduce", "order_id": 1, "participant": 7, "by": 5}\n')
     ReduceOrder(order_id=1, participant=7, by=5)
@@ -151,6 +197,15 @@ def parse(line: bytes) -> Command | Query:
         ...
     v1_order_matching_engine.errors.MalformedLine: by: '5'; expected a signed 64-bit integer
     """
+    decoder = _QUERIES if b'"query"' in line else _COMMANDS
+    try:
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _parse_carefully(line)
+
+
+def _parse_carefully(line: bytes) -> Command | Query:
+    """The same for every line, but slower; what is malformed is found and explained here."""
     fields = _read_object(line)
     kind = "query" if "query" in fields else "command"
     if kind not in fields:
@@ -169,7 +224,7 @@ def parse(line: bytes) -> Command | Query:
 
 
 def _arguments(fields: dict[str, object], shape: _Shape) -> dict[str, object]:
-    """Turn the fields of an object into the arguments of what it is to become."""
+    """The arguments to build a command or query from the fields of an object."""
     if not fields.keys() >= shape.required:
         field = min(shape.required - fields.keys())
         raise MalformedLine(field, "missing; it must be there")
@@ -200,13 +255,13 @@ def _member(field: str, value: object, choices: Mapping[str, StrEnum]) -> StrEnu
 
 
 class _NotJson(NamedTuple):
-    """Stands for what Python's reader lets pass: NaN, Infinity, -Infinity."""
+    """A value that Python reads and JSON does not have: NaN, Infinity, -Infinity."""
 
     text: str
 
 
 class _Unusual(Exception):
-    """The plain decoder met what only the careful one can judge."""
+    """The plain decoder met a value that needs the careful one."""
 
 
 def _set_aside(text: str) -> NoReturn:
@@ -214,19 +269,18 @@ def _set_aside(text: str) -> NoReturn:
 
 
 def _read_integer(digits: str) -> int:
-    # int() refuses very long texts. Anything out of range gives the same answer, which names the
-    # field; JSON has no leading zeros, so 20 characters hold every integer that is in range.
+    # int() refuses very long texts. JSON has no leading zeros, so 20 characters are enough for any
+    # integer that is in range; all others become one that is not.
     return int(digits) if len(digits) <= 20 else 2**64
 
 
 _PLAIN = json.JSONDecoder(parse_constant=_set_aside)
 
-# Goes from escape to escape, taking whole pairs together. A surrogate that is left over for the
-# last branch is half a pair. Only for text that has been decoded, so that every escape is complete.
+# Finds one escape after another, a whole pair as one. A surrogate that only the last branch matches
+# is half a pair. For text that was decoded before, so that every escape is complete.
 _escapes = re.compile(
     r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u(?![dD][89a-fA-F])....|[^u])|(?P<half>\\u)"
 ).finditer
-_has_surrogate = re.compile("[\ud800-\udfff]").search
 
 
 def _read_object(line: bytes) -> dict[str, object]:
@@ -260,7 +314,7 @@ def _decode(text: str) -> object:
 
 
 def _decode_carefully(text: str) -> object:
-    """Decode what is unusual: slower, and strict where the plain decoder is not."""
+    """Decode slowly, and strictly where the plain decoder is not."""
     constants: list[_NotJson] = []
 
     def note(constant: str) -> _NotJson:
@@ -268,7 +322,7 @@ def _decode_carefully(text: str) -> object:
         return constants[-1]
 
     value = json.JSONDecoder(parse_constant=note, parse_int=_read_integer).decode(text)
-    # The offender may sit deeper or have been overwritten by a second key: then it is the line's.
+    # The wrong value may be deeper, or of a key that is given twice: then the error names the line.
     fields = value if isinstance(value, dict) else {}
     if constants:
         field = next((name for name, held in fields.items() if held in constants), "line")
@@ -278,11 +332,11 @@ def _decode_carefully(text: str) -> object:
             (
                 name
                 for name, held in fields.items()
-                if isinstance(held, str) and _has_surrogate(held)
+                if isinstance(held, str) and has_surrogate(held)
             ),
             "line",
         )
-        raise MalformedLine(_name(field), "half a surrogate pair; expected whole characters")
+        raise MalformedLine(_name(field), HALF_A_PAIR)
     return value
 
 
@@ -297,7 +351,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def encode_lines(answers: Iterable[Answer]) -> bytes:
-    r"""Write answers as compact JSON, one a line, each line ended with \n.
+    r"""Answers as compact JSON, one a line, each ended by \n. O(their length).
 
     >>> encode_lines([Malformed(7, "price: missing; a LIMIT needs one")])
     b'{"event":"malformed","line":7,"error":"price: missing; a LIMIT needs one"}\n'
