@@ -3,19 +3,26 @@
 ::
 
     EngineError
-    |- MalformedCommand      the command is refused at the edge: no sequence, nothing changed
+    |- MalformedCommand      not a well-formed command or question (also a ValueError)
+    |- InstrumentRefused     an instrument to open the engine with was refused
+    |- AnswerForgotten       a cluster carried the command out, and has no answer to give
     |- EngineBusy            the inbound queue is full: no sequence, nothing changed
     |- EngineClosed          the engine was closed before the command got a sequence
-    |- EngineStopped         the engine latched after a failure; whether it happened is in the log
+    |- WriterBlocked         a subscriber or a question waits for the thread that it runs in
+    |- EngineStopped         the engine stopped after a failure; the log knows what happened
     |- MatcherBug            the matcher contradicts itself
-    |  |- IllegalTransition  ... in an order's lifecycle
-    |  `- SequenceGap        ... or was fed out of turn
-    `- StoreError            the data directory
+    |  |- IllegalTransition  ... in the life of an order
+    |  |- InvariantBroken    ... in its state
+    |  `- SequenceGap        ... or got a command out of turn
+    `- StoreError            the log, or the data directory that it is in
+       |- BatchTooLarge      more bytes than the log takes in one batch; nothing was written
        |- DirectoryInUse     another engine has it open
-       |- DirectoryUnusable  it is not there, not allowed, or not a data directory
+       |- DirectoryUnusable  it is missing, forbidden, or not a data directory
+       |- Fenced             another node has taken a replicated log over
        |- LogDamaged         acknowledged data is missing or altered
+       |- LogUnavailable     a replicated log has had no majority for too long
        |- ReplayDivergence   replay gives other events than the log recorded
-       `- UnsupportedFormat  written by a version that this one does not know
+       `- UnsupportedFormat  written by a version that this program does not know
 """
 
 
@@ -23,12 +30,32 @@ class EngineError(Exception):
     """The root of the tree above."""
 
 
-class MalformedCommand(EngineError):
-    """A field is of the wrong type or out of range. Mend the command and send it again."""
+class MalformedCommand(EngineError, ValueError):
+    """A field is of the wrong type or out of range; `field` names it.
+
+    It got no sequence and changed nothing. Correct it and send it again.
+    """
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
+
+
+class InstrumentRefused(EngineError):
+    """An instrument that the engine was to be opened with was refused; the engine is not open."""
+
+    def __init__(self, symbol: str, reason: str) -> None:
+        super().__init__(f"{symbol}: the instrument was refused: {reason}")
+        self.symbol = symbol
+        self.reason = reason
+
+
+class AnswerForgotten(EngineError):
+    """A cluster carried the command out, and has no answer to give.
+
+    It was too long ago, or there are too many events for a message. The command must not be sent
+    again: ask for the order.
+    """
 
 
 class EngineBusy(EngineError):
@@ -42,25 +69,37 @@ class EngineClosed(EngineError):
 class EngineStopped(EngineError):
     """A failure stopped the engine; it answers nothing more.
 
-    ``__cause__`` is the failure. A command without an answer may or may not be in the log: open the
-    directory again and ask for the order, or send the NEW or cancel again (ids are good for once).
+    `__cause__` is the failure. A command without an answer may or may not be in the log: open the
+    directory again and ask for the order, or send the NEW or the cancel again, which is safe.
     """
 
 
+class WriterBlocked(EngineError):
+    """A subscriber or a question waits for the writer in whose thread it is. Nothing happened."""
+
+
 class MatcherBug(EngineError):
-    """The matcher contradicts itself. The log is intact; ``verify`` points at the command."""
+    """The matcher contradicts itself. The log is intact; `verify` names the command."""
 
 
 class IllegalTransition(MatcherBug):
     """The matcher asked for a transition that the lifecycle does not have."""
 
 
+class InvariantBroken(MatcherBug):
+    """`check_invariants`, or a snapshot, found a contradiction in the state. Please report it."""
+
+
 class SequenceGap(MatcherBug):
-    """A command came out of turn. Nothing was changed."""
+    """Commands came out of turn. Nothing was changed."""
 
 
 class StoreError(EngineError):
-    """Something about the data directory; the message names file, offset and way out."""
+    """The log or its data directory; the message names file, byte, sequence and the way out."""
+
+
+class BatchTooLarge(StoreError):
+    """The log takes fewer bytes in one batch. Nothing was written; append fewer commands."""
 
 
 class DirectoryInUse(StoreError):
@@ -69,6 +108,17 @@ class DirectoryInUse(StoreError):
 
 class DirectoryUnusable(StoreError):
     """The data directory is missing, forbidden, or holds no log."""
+
+
+class Fenced(StoreError):
+    """Another node has taken the replicated log over. What was not answered was not appended."""
+
+
+class LogUnavailable(StoreError):
+    """A replicated log had no majority for so long that its writer gave up.
+
+    What was being appended may be in the log or not: the next start finds out by reading.
+    """
 
 
 class LogDamaged(StoreError):
@@ -85,18 +135,24 @@ class LogDamaged(StoreError):
 
 
 class ReplayDivergence(StoreError):
-    """The same commands gave other events than the log recorded: another rulebook, or a bug."""
+    """The same commands gave other events than the log recorded: other rules, or a bug.
 
-    def __init__(self, sequence: int, index: int, recorded: str, derived: str) -> None:
+    `field` names the field of the event that differs; it is empty where the whole event does, and
+    `recorded` and `derived` are then the events instead of the values.
+    """
+
+    def __init__(self, sequence: int, index: int, field: str, recorded: str, derived: str) -> None:
+        about = f", field {field}" if field else ""
         super().__init__(
-            f"replay differs at sequence {sequence}, event {index}: the log recorded {recorded}, "
-            f"replay gives {derived}. Open the log with the version that wrote it."
+            f"replay differs at sequence {sequence}, event {index}{about}: the log recorded "
+            f"{recorded}, replay gives {derived}. Open the log with the version that wrote it."
         )
         self.sequence = sequence
         self.index = index
+        self.field = field
         self.recorded = recorded
         self.derived = derived
 
 
 class UnsupportedFormat(StoreError):
-    """The file has a format, record or rule version that this program does not know."""
+    """The file has a format, a record or rules of a version that this program does not know."""

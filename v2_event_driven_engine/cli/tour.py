@@ -1,5 +1,8 @@
 """The tour: what V2 is about, shown on a real process that is really killed."""
 
+from __future__ import annotations
+
+import argparse
 import random
 import signal
 import subprocess
@@ -9,24 +12,29 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
-from ..engine.audit_logger import AUDIT_LOG, read_lines
+from ..engine.audit.trail import read_lines
 from ..engine.event_engine import EventDrivenMatchingEngine
-from ..engine.events import AnyEvent, CancelOrder, Command, ListInstrument, MassCancel, NewOrder
-from ..engine.matcher import Matcher
+from ..engine.events import AnyEvent
+from ..engine.log.format import encode_outcomes
+from ..engine.log.recovery import recover
+from ..engine.market.matcher import Matcher
 from ..engine.receipt import Receipt
-from ..engine.recovery import recover
-from ..engine.storage import DirectoryStorage
-from ..engine.wal_format import encode_outcomes
-from ..engine.wal_reader import LogReader
 from ..errors import EngineBusy
+from ..models.commands import CancelOrder, Command, ListInstrument, MassCancel, NewOrder
 from ..models.enums import OrderType, Side, TimeInForce
-from .inspect import sentence
-from .stream import write_to_standard_output
+from .audit import sentence
+from .directory import open_for_reading
+from .exits import CHECK_FAILED, OK
+from .files import standard_output_as_text, write_to_standard_output
+from .options import Subcommands
+from .signals import StopSignals
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAIN_FILE = Path(__file__).resolve().parents[1] / "main.py"
 PRODUCERS = 4
 SYMBOL = "ACME"
 ANSWERS_BEFORE_THE_KILL = 20_000
@@ -50,30 +58,45 @@ def producer_flow(participant: int) -> Iterator[Command]:
             side = choose.choice((Side.BUY, Side.SELL))
             price = MID + choose.randrange(-8, 9) - (3 if side is Side.BUY else -3)
             yield NewOrder(
-                order_id, participant, SYMBOL, side, OrderType.LIMIT, price,
-                choose.randrange(1, 200),
-                TimeInForce.IOC if choose.random() < 0.1 else TimeInForce.GTC,
-            )  # fmt: skip
+                order_id=order_id,
+                participant=participant,
+                symbol=SYMBOL,
+                side=side,
+                type=OrderType.LIMIT,
+                price=price,
+                quantity=choose.randrange(1, 200),
+                time_in_force=TimeInForce.IOC if choose.random() < 0.1 else TimeInForce.GTC,
+            )
 
 
-def victim(data_dir: Path) -> None:
-    """The process that will be killed: producers submit without end; every answer is told at once.
+def add(commands: Subcommands) -> None:
+    """Register, unlisted, the program of the process that the tour kills."""
+    parser = commands.add_parser("tour-victim")
+    parser.set_defaults(function=victim)
+    parser.add_argument("--data-dir", type=Path, required=True)
+
+
+def victim(options: argparse.Namespace) -> int:
+    """The process that will be killed: producers submit without end, and say every answer at once.
 
     A line "sequence, digest of the events" goes to standard output only after the receipt resolved.
+    It has no audit process, which would outlive it: the next start completes the trail.
     """
-    sys.setswitchinterval(0.0005)
     with EventDrivenMatchingEngine.open(
-        data_dir, instruments=[ListInstrument(SYMBOL, "0.01", "1")]
+        options.data_dir, instruments=[ListInstrument(SYMBOL, "0.01", "1")], audit=False
     ) as engine:
-        telling = threading.Lock()
+        one_at_a_time = threading.Lock()
         threads = [
-            threading.Thread(target=_produce, args=(engine, participant, telling), daemon=True)
+            threading.Thread(
+                target=_produce, args=(engine, participant, one_at_a_time), daemon=True
+            )
             for participant in range(1, PRODUCERS + 1)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+    return OK
 
 
 def _produce(
@@ -89,12 +112,15 @@ def _produce(
             except EngineBusy:
                 waiting[-1].result()
         if len(waiting) == 64:
-            told = []
+            lines = []
             for receipt in waiting:
                 events = receipt.result()
-                told.append(f"{events[0].sequence} {_digest(events)}\n")
-            with one_at_a_time:
-                write_to_standard_output("".join(told).encode())
+                lines.append(f"{events[0].sequence} {_digest(events)}\n")
+            try:
+                with one_at_a_time:
+                    write_to_standard_output("".join(lines).encode())
+            except BrokenPipeError:  # the tour was killed
+                return
             waiting.clear()
 
 
@@ -102,8 +128,25 @@ def _digest(events: list[AnyEvent]) -> str:
     return encode_outcomes([events]).hex()
 
 
-def tour(main_file: Path, console: Console) -> None:
-    """The whole tour. Takes a few seconds and leaves nothing behind."""
+def _console() -> Console:
+    """A console that treats a closed pipe like the rest of this program: see `main.main`."""
+    from rich.console import Console  # noqa: PLC0415  # as in `output.progress_bar`
+
+    class QuietConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return QuietConsole(highlight=False, file=standard_output_as_text())
+
+
+def tour(options: argparse.Namespace) -> int:
+    """The whole tour. It takes a few seconds and leaves nothing on the disk."""
+    with StopSignals() as stop:
+        return _tour(options, stop)
+
+
+def _tour(options: argparse.Namespace, stop: StopSignals) -> int:
+    console = _console()
     console.rule("V2: one queue, one writer, a log before anything happens")
     console.print(
         f"{PRODUCERS} producer threads in a child process submit orders without a lock. One writer "
@@ -112,37 +155,47 @@ def tour(main_file: Path, console: Console) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="matching-engine-tour-") as name:
         data_dir = Path(name)
-        answered, seconds = _run_and_kill(main_file, data_dir)
+        answered, seconds = _run_and_kill(data_dir, stop)
         console.print(
             f"\n[bold]1. Killed[/bold] after {len(answered):,} answers in {seconds:.1f} s. "
             "They were written down by this process, outside of the victim."
         )
-        _recover_and_compare(data_dir, answered, console)
+        if not _recover_and_compare(data_dir, answered, console, stop):
+            return CHECK_FAILED
         _life_of_an_order(data_dir, console)
     console.print(
-        "\nNext: python main.py run FLOW, then status, verify, replay --until N, audit --order ID. "
-        "python main.py --help tells more."
+        f"\nNext: {options.run_by} run FLOW, then status, verify, replay --until N, audit "
+        f"--order ID. {options.run_by} --help says more."
     )
+    return OK
 
 
-def _run_and_kill(main_file: Path, data_dir: Path) -> tuple[dict[int, str], float]:
+def _run_and_kill(data_dir: Path, stop: StopSignals) -> tuple[dict[int, str], float]:
+    """What the process answered before it was killed, and after how many seconds it was.
+
+    Raises:
+        Stopped: a signal came; the process is killed too.
+    """
     started = time.monotonic()
     child = subprocess.Popen(
-        [sys.executable, str(main_file), "tour-victim", "--data-dir", str(data_dir)],
+        [sys.executable, str(MAIN_FILE), "tour-victim", "--data-dir", str(data_dir)],
         stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in the terminal is for the tour
     )
     assert child.stdout is not None
     lines: list[bytes] = []
     for line in child.stdout:
         lines.append(line)
         enough = len(lines) == ANSWERS_BEFORE_THE_KILL
-        if enough or time.monotonic() - started > LONGEST_WAIT_SECONDS:
+        late = time.monotonic() - started > LONGEST_WAIT_SECONDS
+        if enough or late or stop.received is not None:
             child.send_signal(signal.SIGKILL)
             break
     seconds = time.monotonic() - started
-    lines += child.stdout.read().splitlines(keepends=True)  # said before it died: promised
+    lines += child.stdout.read().splitlines(keepends=True)  # what it said before it died
     child.stdout.close()
     child.wait()
+    stop.check()
     answered = {}
     for line in lines:
         if line.endswith(b"\n"):
@@ -151,35 +204,41 @@ def _run_and_kill(main_file: Path, data_dir: Path) -> tuple[dict[int, str], floa
     return answered, seconds
 
 
-def _recover_and_compare(data_dir: Path, answered: dict[int, str], console: Console) -> None:
+def _recover_and_compare(
+    data_dir: Path, answered: dict[int, str], console: Console, stop: StopSignals
+) -> bool:
+    """Whether every answer is in the log, with the same events."""
     started = time.perf_counter()
-    with EventDrivenMatchingEngine.open(data_dir) as engine:
+    with EventDrivenMatchingEngine.open(data_dir, progress=lambda _: stop.check()) as engine:
         seconds = time.perf_counter() - started
         recovered = engine.recovered
-        sequence, resting, state_hash = engine.state()
+        state = engine.state()
     torn = recovered.torn
     console.print(
-        f"\n[bold]2. Recovered[/bold] {sequence:,} commands in {seconds:.2f} s; {resting:,} orders "
-        f"rest, state hash {state_hash[:16]}… "
+        f"\n[bold]2. Recovered[/bold] {state.sequence:,} commands in {seconds:.2f} s; "
+        f"{state.resting_orders:,} orders rest, state hash {state.state_hash[:16]}… "
         + (
-            f"A torn batch of {torn.length:,} bytes behind them was never answered and is ignored."
+            f"A torn batch of {torn.length:,} bytes after them was never answered and is ignored."
             if torn
             else "The log ended between two batches."
         )
     )
-    storage = DirectoryStorage(data_dir)
+    log = open_for_reading(data_dir).log
     matcher = Matcher()
     same = different = 0
-    for batch in LogReader(storage):
-        happened = matcher.apply_all(batch.header.timestamp_ns, batch.body.commands)
-        for sequence, events in enumerate(happened, batch.header.first_sequence):
+    for batch in log.read():
+        stop.check()
+        happened = matcher.apply(batch.first_sequence, batch.timestamp_ns, batch.commands)
+        for sequence, events in enumerate(happened, batch.first_sequence):
             if sequence in answered:
                 if answered[sequence] == _digest(events):
                     same += 1
                 else:
                     different += 1
     lost = len(answered) - same - different
-    again = recover(storage).matcher.state_hash()
+    again = recover(log).matcher.state_hash()
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
@@ -188,21 +247,20 @@ def _recover_and_compare(data_dir: Path, answered: dict[int, str], console: Cons
         ("found in the log with the same events, byte for byte", same),
         ("lost", lost),
         ("different", different),
-        ("durable but not answered yet when it died", sequence - same),
+        ("durable but not answered yet when it died", state.sequence - same),
     ):
         table.add_row(label, f"{value:,}")
     console.print("\n[bold]3. Proof[/bold]")
     console.print(table)
-    verdict = "the same state hash" if again == state_hash else "ANOTHER STATE HASH"
+    verdict = "the same state hash" if again == state.state_hash else "ANOTHER STATE HASH"
     console.print(f"   A second replay gives {verdict}.")
-    if lost or different or again != state_hash:
-        raise SystemExit(1)
+    return not lost and not different and again == state.state_hash
 
 
 def _life_of_an_order(data_dir: Path, console: Console) -> None:
-    console.print("\n[bold]4. The life of one order[/bold], as the audit log tells it:")
+    console.print("\n[bold]4. The life of one order[/bold], from the audit log:")
     lives: dict[int, list[str]] = {}
-    for line in read_lines(data_dir / AUDIT_LOG):
+    for line in read_lines(open_for_reading(data_dir).storage):
         order_id = line.get("order_id")
         if order_id is None:
             continue

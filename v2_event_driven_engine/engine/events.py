@@ -1,12 +1,16 @@
-"""Immutable commands (imperative, what somebody wants) and events (past tense, what happened).
+"""The table of events: what happened, in the past tense. Immutable.
 
-Both are frozen ``msgspec`` structures. In the log each is a MessagePack array ``[tag, field, …]``
-with the fields in the order written here, so tags and field orders are part of the log format. In
-JSON they are objects with the same names: see ``ndjson.py``.
+A class says its tag and its name once, here. `EVENT_NAMES` derives the name in the rulebook from
+the class; NDJSON, the audit trail and the documentation take it from there. The order of fields,
+and the tag, are part of the log format: a field may be added at the end, with a default, under a
+new version of the format (`log/format.py`). The classes are final: then a type checker knows which
+are left where `type(event) is` has told some, as the audit trail does.
 """
 
-import msgspec
+import re
+from typing import Final, final, get_args
 
+from ..models.commands import NewOrder
 from ..models.enums import (
     CancelReason,
     CancelRequest,
@@ -16,78 +20,11 @@ from ..models.enums import (
     Side,
     TimeInForce,
 )
-from .trade import Event, TradeExecuted
+from ..models.event import Event
+from .trade import TradeExecuted
 
 
-class CommandBase(
-    msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="command", tag=0
-):
-    """What the commands share: they are frozen, and arrays in the log."""
-
-
-class ListInstrument(CommandBase, frozen=True, tag=1):
-    """Open a book for ``symbol``. Sizes are decimal strings; the engine counts in integers."""
-
-    symbol: str
-    tick_size: str
-    lot_size: str
-
-
-class NewOrder(CommandBase, frozen=True, tag=2):
-    """Enter an order. ``price`` in ticks (None for MARKET), ``quantity`` in lots.
-
-    ``time_in_force`` None means GTC for a LIMIT and IOC for a MARKET.
-    """
-
-    order_id: int
-    participant: int
-    symbol: str
-    side: Side
-    type: OrderType
-    price: int | None
-    quantity: int
-    time_in_force: TimeInForce | None = None
-    post_only: bool = False
-    self_trade_prevention: SelfTradePrevention = SelfTradePrevention.NONE
-
-
-class CancelOrder(CommandBase, frozen=True, tag=3):
-    """Take the rest of an order out of the book."""
-
-    order_id: int
-    participant: int
-
-
-class ReduceOrder(CommandBase, frozen=True, tag=4):
-    """Make an order smaller by ``by`` lots; it keeps its place."""
-
-    order_id: int
-    participant: int
-    by: int
-
-
-class ReplaceOrder(CommandBase, frozen=True, tag=5):
-    """Give an order a new price (ticks) and open quantity (lots); None keeps what it has.
-
-    It leaves its place and joins the tail.
-    """
-
-    order_id: int
-    participant: int
-    price: int | None = None
-    quantity: int | None = None
-
-
-class MassCancel(CommandBase, frozen=True, tag=6):
-    """Cancel all of a participant's orders in ``symbol``, or everywhere if that is None."""
-
-    participant: int
-    symbol: str | None
-
-
-Command = ListInstrument | NewOrder | CancelOrder | ReduceOrder | ReplaceOrder | MassCancel
-
-
+@final
 class InstrumentListed(Event, frozen=True, tag=1):
     """A book is open; sizes as they were sent."""
 
@@ -96,6 +33,7 @@ class InstrumentListed(Event, frozen=True, tag=1):
     lot_size: str
 
 
+@final
 class OrderAccepted(Event, frozen=True, tag=2):
     """A valid NEW, before any trade: its ten fields with the defaults filled in."""
 
@@ -114,8 +52,9 @@ class OrderAccepted(Event, frozen=True, tag=2):
 # Tag 3 is TradeExecuted, in trade.py.
 
 
+@final
 class OrderCanceled(Event, frozen=True, tag=4):
-    """An order left the book, or a taker lost its rest; ``remaining`` lots were taken out."""
+    """An order, or the unfilled remainder of a taker, was canceled: `remaining` lots."""
 
     order_id: int
     participant: int
@@ -123,22 +62,25 @@ class OrderCanceled(Event, frozen=True, tag=4):
     remaining: int
 
 
+@final
 class OrderExpired(Event, frozen=True, tag=5):
-    """``remaining`` lots of an IOC, FOK or MARKET did not trade and are gone."""
+    """`remaining` lots of an IOC, FOK or MARKET did not trade and are gone."""
 
     order_id: int
     participant: int
     remaining: int
 
 
+@final
 class OrderReduced(Event, frozen=True, tag=6):
-    """An order is smaller now and kept its place; ``remaining`` lots are open."""
+    """An order is smaller now and kept its place; `remaining` lots are open."""
 
     order_id: int
     participant: int
     remaining: int
 
 
+@final
 class OrderReplaced(Event, frozen=True, tag=7):
     """An order left its place to enter again with this price and open quantity."""
 
@@ -148,14 +90,16 @@ class OrderReplaced(Event, frozen=True, tag=7):
     remaining: int
 
 
+@final
 class MassCanceled(Event, frozen=True, tag=8):
-    """A mass cancel is done: ``count`` orders were canceled before this event."""
+    """A mass cancel is done: `count` orders were canceled before this event."""
 
     participant: int
     symbol: str | None
     count: int
 
 
+@final
 class OrderRejected(Event, frozen=True, tag=9):
     """An invalid NEW."""
 
@@ -164,6 +108,7 @@ class OrderRejected(Event, frozen=True, tag=9):
     reason: RejectReason
 
 
+@final
 class CancelRejected(Event, frozen=True, tag=10):
     """A cancel, reduce or replace was refused (FIX 35=9); nothing changed."""
 
@@ -173,6 +118,7 @@ class CancelRejected(Event, frozen=True, tag=10):
     reason: RejectReason
 
 
+@final
 class InstrumentRejected(Event, frozen=True, tag=11):
     """A list_instrument was refused."""
 
@@ -193,3 +139,25 @@ AnyEvent = (
     | MassCanceled
     | CancelRejected
 )
+
+
+LIMIT, GTC, IOC = OrderType.LIMIT, TimeInForce.GTC, TimeInForce.IOC
+"""To ask a class for its member takes as long as to make an event."""
+
+
+def accepted(command: NewOrder, sequence: int, timestamp_ns: int) -> OrderAccepted:
+    """The event of an accepted order: what its command says, defaults filled in."""
+    time_in_force = command.time_in_force
+    if time_in_force is None:
+        time_in_force = GTC if command.type is LIMIT else IOC
+    return OrderAccepted(
+        sequence, 0, timestamp_ns, command.order_id, command.participant, command.symbol,
+        command.side, command.type, command.price, command.quantity, time_in_force,
+        command.post_only, command.self_trade_prevention,
+    )  # fmt: skip
+
+
+EVENT_NAMES: Final[dict[type[Event], str]] = {
+    event: re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower() for event in get_args(AnyEvent)
+}
+"""The name of each event in the rulebook: `TradeExecuted` is `trade_executed`."""

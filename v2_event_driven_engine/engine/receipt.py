@@ -1,73 +1,125 @@
-"""What a producer holds while its request is on its way."""
+"""What is in the queue, and what a producer holds meanwhile: a promise of an answer."""
 
 import threading
-from typing import ClassVar, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-from ..errors import EngineError
+from ..errors import WriterBlocked
+from ..models.commands import Command
+from .market.matcher import Matcher
 
 Answer = TypeVar("Answer")
 
+WRITERS: set[int] = set()
+"""The threads that are a writer now. They run subscribers and questions, and must not wait."""
 
-class Receipt(msgspec.Struct, Generic[Answer], eq=False):
+Question = Callable[[Matcher], Any]
+"""What is asked of the matcher between two commands. See `EventDrivenMatchingEngine.ask`."""
+
+
+class Receipt(msgspec.Struct, Generic[Answer], kw_only=True, eq=False):
     """A promise of an answer, kept once the command is durable and applied.
 
-    It is lighter than a ``Future``: a lock exists only where somebody really waits, and the writer
-    then wakes exactly those who wait for this receipt.
+    It is lighter than a `Future`: a lock exists only while somebody really waits, and the writer
+    wakes exactly those who wait for this receipt.
 
-    The hand-over between the writer (sets the answer, then looks for waiters) and a waiter
-    (enters itself, then looks for the answer) needs no lock of its own: whichever comes second
-    sees what the other did.
+    The hand-over between the writer (sets the answer, then looks for waiters) and a waiter (adds
+    itself, then looks for the answer) needs no lock of its own: whichever comes second sees what
+    the other did.
     """
 
-    answer: Answer | None = None
-    failure: EngineError | None = None
+    answer: Answer | msgspec.UnsetType = msgspec.UNSET
+    failure: BaseException | None = None
     waiters: list[threading.Lock] | None = None
 
-    _entering: ClassVar[threading.Lock] = threading.Lock()
-    """Taken by those who wait, when they enter themselves; never by the writer."""
+    traceback: TracebackType | None = None
+    """Where the failure of a question comes from."""
+
+    _entering: ClassVar[threading.RLock] = threading.RLock()
+    """Held by those who wait while they add themselves, never by the writer. It may be taken again
+    by a signal handler that interrupts the one who holds it."""
 
     @property
     def done(self) -> bool:
-        """Whether :meth:`result` would return, or raise, at once."""
-        return self.answer is not None or self.failure is not None
+        """Whether `result` would return, or raise, at once."""
+        return self.answer is not msgspec.UNSET or self.failure is not None
 
     def result(self, timeout: float | None = None) -> Answer:
-        """Wait for the answer, at most ``timeout`` seconds (None: as long as it takes).
+        """Wait for the answer, at most `timeout` seconds (None: without a limit).
 
         Raises:
             TimeoutError: no answer yet. The command is still on its way: ask again later.
             EngineClosed: the engine was closed before the command got a sequence.
             EngineStopped: a failure stopped the engine; see there.
+            WriterBlocked: this is the writer's thread, which would wait for itself.
+            Whatever a question raised.
         """
-        if self.answer is None and self.failure is None:
-            self._wait(timeout)
+        # The usual case, looked at here: most answers are there already.
+        if self.answer is msgspec.UNSET and self.failure is None and not self.wait(timeout):
+            raise TimeoutError(f"no answer within {timeout} s; the command is still on its way")
         if self.failure is not None:
-            raise self.failure
-        assert self.answer is not None
+            # Not with the traceback that an earlier call has left in it: that would only ever grow.
+            raise self.failure.with_traceback(self.traceback)
+        assert self.answer is not msgspec.UNSET
         return self.answer
 
-    def _wait(self, timeout: float | None) -> None:
-        answered = threading.Lock()  # an Event would do the same, with a lock, a condition, a queue
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the receipt is done, at most `timeout` seconds; whether it is."""
+        if self.done:
+            return True
+        if threading.get_ident() in WRITERS:
+            raise WriterBlocked("the writer's thread cannot wait for an answer; another one can")
+        answered = threading.Lock()  # an Event allocates a Condition and a deque as well
         answered.acquire()
         with Receipt._entering:
             if self.waiters is None:
                 self.waiters = []
             self.waiters.append(answered)
-        if not self.done and not answered.acquire(
-            timeout=-1 if timeout is None else max(timeout, 0)
-        ):
-            raise TimeoutError(f"no answer within {timeout} s; the command is still on its way")
+        if self.done or answered.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+            return True
+        with Receipt._entering:  # leave nothing behind, however often somebody asks again
+            self.waiters.remove(answered)
+        return self.done
 
-    def fail(self, failure: EngineError) -> None:
-        """Resolve the receipt with an error, if it has no answer yet."""
-        if self.answer is None:
+    def fail(self, failure: BaseException) -> None:
+        """Resolve the receipt with an error, if it is not done yet."""
+        if not self.done:
             self.failure = failure
             self.wake()
 
     def wake(self) -> None:
-        """Wake whoever waits. The writer calls it after it has set the answer or the failure."""
+        """Wake those who wait. The writer calls it after it has set the answer or the failure."""
         if self.waiters is not None:
             for answered in self.waiters:
                 answered.release()
+
+
+class Submitted(Receipt[Answer], eq=False):
+    """A command in the queue."""
+
+    places: ClassVar[int] = 1
+    command: Command
+
+
+class SubmittedMany(Receipt[Answer], eq=False):
+    """Commands in the queue that are answered together; each takes a place there."""
+
+    commands: Sequence[Command]
+
+    @property
+    def places(self) -> int:
+        """How many places it takes in the queue."""
+        return len(self.commands)
+
+
+class Asked(Receipt[Answer], eq=False):
+    """A question in the queue: it takes a place there, and no sequence."""
+
+    places: ClassVar[int] = 1
+    question: Question
+
+
+Request = Submitted[Any] | SubmittedMany[Any] | Asked[Any]

@@ -1,7 +1,7 @@
 """Enumerations, named as FIX names them.
 
 Members are small integers because they travel in the log millions of times; people and JSON see
-their names (``Side.BUY`` is written ``"BUY"``). A number once given to a member is part of the log
+their names (`Side.BUY` is written `"BUY"`). A number once given to a member is part of the log
 format and never changes its meaning.
 """
 
@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class Side(IntEnum):
-    """The side of the book an order stands on (FIX 54)."""
+    """The side of an order, and of the book it rests in (FIX 54)."""
 
     BUY = 1
     SELL = 2
@@ -23,12 +23,12 @@ class OrderType(IntEnum):
 
 
 class TimeInForce(IntEnum):
-    """What becomes of the part that does not trade at once (FIX 59)."""
+    """What happens to the part that does not trade at once (FIX 59)."""
 
     GTC = 1
-    """Good till canceled: the rest joins the book."""
+    """Good till canceled: the remainder joins the book."""
     IOC = 2
-    """Immediate or cancel: the rest expires."""
+    """Immediate or cancel: the remainder expires."""
     FOK = 3
     """Fill or kill: all of it trades at once, or none."""
 
@@ -43,8 +43,10 @@ class SelfTradePrevention(IntEnum):
 
 
 class OrderStatus(IntEnum):
-    """Where an order is in its life (FIX 39); the transitions are in ``models/order.py``."""
+    """Where an order is in its life (FIX 39); the transitions are in `models/order.py`."""
 
+    UNKNOWN = 0
+    """The answer for an id that was never used. No order ever has it."""
     PENDING_NEW = 1
     NEW = 2
     PARTIALLY_FILLED = 3
@@ -55,7 +57,7 @@ class OrderStatus(IntEnum):
 
 
 class CancelReason(IntEnum):
-    """Why an order was taken out of the book or lost its rest."""
+    """Why an order, or what was left of a taker, was canceled."""
 
     USER = 1
     SELF_TRADE = 2
@@ -63,7 +65,7 @@ class CancelReason(IntEnum):
 
 
 class CancelRequest(IntEnum):
-    """Which request a ``cancel_rejected`` answers (FIX 434)."""
+    """Which request a `cancel_rejected` answers (FIX 434)."""
 
     CANCEL = 1
     REDUCE = 2

@@ -15,8 +15,8 @@ from v2_event_driven_engine import (
     Side,
     TimeInForce,
 )
-from v2_event_driven_engine.engine.events import Command
-from v2_event_driven_engine.engine.matcher import Matcher
+from v2_event_driven_engine.engine.market.matcher import Matcher
+from v2_event_driven_engine.models.commands import Command
 
 SYMBOL = "ACME"
 
@@ -55,6 +55,6 @@ def state_hashes(flow: Iterable[Command]) -> list[str]:
     matcher = Matcher()
     hashes = [matcher.state_hash()]
     for sequence, command in enumerate(flow, 1):
-        matcher.apply(sequence, 0, command)
+        matcher.apply(sequence, 0, [command])[0]
         hashes.append(matcher.state_hash())
     return hashes

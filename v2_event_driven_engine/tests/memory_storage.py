@@ -1,7 +1,9 @@
-"""A Storage in memory: the seam's other side, for tests that damage a log many thousand times."""
+"""A Storage in memory, for tests that damage a log many thousand times."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -19,8 +21,14 @@ class MemoryFile:
     def sync(self) -> None:
         pass
 
+    def begin_sync(self) -> Callable[[], object]:
+        return self.sync
+
     def truncate(self, size: int) -> None:
         del self.content[size:]
+
+    def check_name(self, name: str) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -51,8 +59,13 @@ class MemoryStorage:
         return sorted(self.files)
 
     def read(self, name: str, offset: int = 0, limit: int = -1) -> bytes:
+        if name not in self.files:
+            raise FileNotFoundError(name)
         end = None if limit < 0 else offset + limit
         return bytes(self.files[name][offset:end])
+
+    def stream(self, name: str) -> io.BytesIO:
+        return io.BytesIO(self.read(name))
 
     def size(self, name: str) -> int:
         return len(self.files.get(name, b""))
@@ -70,8 +83,12 @@ class MemoryStorage:
     def remove(self, name: str) -> None:
         del self.files[name]
 
-    def archive(self, name: str) -> None:
-        pass
+    def remove_abandoned(self, prefix: str) -> None:
+        for name in [name for name in self.names() if name.startswith(prefix)]:
+            self.remove(name)
+
+    def archive(self, name: str) -> bool:
+        return False
 
     def sync_directory(self) -> None:
         pass

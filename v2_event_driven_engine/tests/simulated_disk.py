@@ -1,11 +1,11 @@
 """A disk that may lose, tear, zero or garble whatever was not synced, and calls that fail.
 
-It stands behind the Storage seam. Every call that changes something is counted; a test can let the
+It takes the place of a Storage. Every call that changes something is counted; a test can let the
 N-th call fail, or stop the world there, and then ask for **crash images**: what the disk might hold
 after the power came back. What the model allows:
 
 - a 512-byte sector written since the file's last sync: the new bytes, the old ones, zeros, garbage,
-  or new bytes up to some point and old ones behind;
+  or new bytes up to some point and old ones after it;
 - a file's size changed since its last sync: either size;
 - names created, renamed or removed since the directory's last sync: only the first so many of these
   changes, in order (as a journaling file system does);
@@ -15,7 +15,9 @@ after the power came back. What the model allows:
 
 from __future__ import annotations
 
+import io
 import random
+from collections.abc import Callable
 
 SECTOR = 512
 
@@ -58,6 +60,7 @@ class Inode:
         length = len(self.content[sector * SECTOR : (sector + 1) * SECTOR])
         return self.durable[sector * SECTOR : (sector + 1) * SECTOR].ljust(length, b"\0")[:length]
 
+    # --8<-- [start:image]
     def image(self, choose: random.Random, fates: str) -> Inode:
         """One of the contents that the platter may have after a power failure."""
         size = choose.choice((len(self.durable), len(self.content)))
@@ -83,6 +86,8 @@ class Inode:
         survivor.durable = bytes(survivor.content)
         return survivor
 
+    # --8<-- [end:image]
+
 
 class SimulatedFile:
     """A StorageFile on the simulated disk."""
@@ -97,15 +102,23 @@ class SimulatedFile:
         self._disk.after_call()
 
     def sync(self) -> None:
+        self._disk.look_on()
         self._disk.before_call("sync", self._inode.fail_sync)
         self._inode.sync()
         self._disk.after_call()
+
+    def begin_sync(self) -> Callable[[], object]:
+        return self.sync  # as late as it may be
 
     def truncate(self, size: int) -> None:
         self._disk.before_call("truncate")
         del self._inode.content[size:]
         self._inode.dirty = {s for s in self._inode.dirty if s * SECTOR < size}
         self._disk.after_call()
+
+    def check_name(self, name: str) -> None:
+        if self._disk.names_now.get(name) is not self._inode:
+            raise FileNotFoundError(name)
 
     def close(self) -> None:
         pass
@@ -114,8 +127,8 @@ class SimulatedFile:
 class SimulatedDisk:
     """A Storage on which power and calls may fail.
 
-    ``crash_at`` stops the world after that many calls. ``fail_at`` lets that call raise ``error``:
-    once, or for ever where ``for_ever``.
+    `crash_at` stops the world after that many calls. `fail_at` lets that call raise `error`:
+    once, or for ever where `for_ever`.
     """
 
     def __init__(
@@ -135,6 +148,14 @@ class SimulatedDisk:
         self._error = error
         self._for_ever = for_ever
         self._generation = 0
+        self.onlooker: Callable[[], object] | None = None
+        """Another process, which sees what is written before it is synced."""
+
+    def look_on(self) -> None:
+        onlooker, self.onlooker = self.onlooker, None  # it does not look at itself
+        if onlooker is not None:
+            onlooker()
+            self.onlooker = onlooker
 
     def before_call(self, kind: str, half_done: object = None) -> None:
         self.calls.append(kind)
@@ -186,8 +207,13 @@ class SimulatedDisk:
         return sorted(self.names_now)
 
     def read(self, name: str, offset: int = 0, limit: int = -1) -> bytes:
+        if name not in self.names_now:
+            raise FileNotFoundError(name)
         end = None if limit < 0 else offset + limit
         return bytes(self.names_now[name].content[offset:end])
+
+    def stream(self, name: str) -> io.BytesIO:
+        return io.BytesIO(self.read(name))
 
     def size(self, name: str) -> int:
         return len(self.names_now[name].content) if name in self.names_now else 0
@@ -216,8 +242,12 @@ class SimulatedDisk:
         self._change(name, None)
         self.after_call()
 
-    def archive(self, name: str) -> None:
-        pass
+    def remove_abandoned(self, prefix: str) -> None:
+        for name in [name for name in self.names() if name.startswith(prefix)]:
+            self.remove(name)
+
+    def archive(self, name: str) -> bool:
+        return False
 
     def sync_directory(self) -> None:
         self.before_call("sync_directory")

@@ -1,11 +1,18 @@
 """The edge: what is malformed, said by field; and what reads the same as JSON and as Python."""
 
-from typing import Any
+import json
+import random
+from collections.abc import Iterator
+from enum import Enum
+from itertools import product
+from typing import Any, get_args, get_type_hints
 
+import msgspec
 import pytest
 
 from v2_event_driven_engine import (
     CancelOrder,
+    Command,
     ListInstrument,
     MassCancel,
     NewOrder,
@@ -16,9 +23,21 @@ from v2_event_driven_engine import (
     Side,
     TimeInForce,
 )
-from v2_event_driven_engine.engine.validation import validate
+from v2_event_driven_engine.cli.ndjson import (
+    BLANKS,
+    LONGEST_LINE_BYTES,
+    BookQuery,
+    Malformed,
+    OrderQuery,
+    StateQuery,
+    encode_events,
+    parse,
+    parse_lines,
+)
+from v2_event_driven_engine.cli.session import LineSplitter
+from v2_event_driven_engine.engine.events import EVENT_NAMES, AnyEvent
+from v2_event_driven_engine.engine.market.validation import validate
 from v2_event_driven_engine.errors import MalformedCommand
-from v2_event_driven_engine.ndjson import BookQuery, OrderQuery, StateQuery, parse
 
 GOOD: dict[str, Any] = {
     "order_id": 1,
@@ -127,6 +146,10 @@ def test_every_command_reads_the_same_as_json() -> None:
         ("depth", b'{"query":"book","symbol":"A","depth":0}'),
         ("symbol", b'{"query":"book","symbol":"a"}'),
         ("symbol", b'{"command":"mass_cancel","participant":1}'),
+        ("tick_size", rb'{"command":"list_instrument","symbol":"A","tick_size":"\ud800"}'),
+        ("symbol", rb'{"command":"mass_cancel","participant":1,"symbol":"A\udfff"}'),
+        ("side", rb'{"command":"new","order_id":1,"side":"\ud800"}'),
+        ("line", rb'{"command":"cancel","\ud800":"\ud800"}'),
         ("line", b'{"command":"cancel","order_id":1,"participant":\xff}'),
     ],
 )  # fmt: skip
@@ -135,3 +158,134 @@ def test_a_malformed_line_names_its_field_in_a_short_sentence(field: str, line: 
         parse(line)
     assert caught.value.field == field
     assert len(str(caught.value)) < 200
+
+
+# -- Many lines at once -----------------------------------------------------------------------
+
+CANCEL = b'{"command":"cancel","order_id":1,"participant":7}'
+NEW = (
+    b'{"command":"new","order_id":1,"participant":7,"symbol":"AAPL","side":"BUY","type":"LIMIT",'
+    b'"price":100,"quantity":5}'
+)
+LINES = [
+    CANCEL,
+    NEW,
+    b'{"command":"reduce","order_id":1,"participant":7,"by":2}',
+    b'{"query":"state"}',
+    b"",
+    b" \t\r",
+    b"{}",
+    CANCEL + CANCEL,
+    CANCEL + b" " + CANCEL,
+    b" " + CANCEL + b"\r",
+    CANCEL[:20],
+    CANCEL[20:],
+    CANCEL + b",",
+    NEW.replace(b',"price":100', b""),
+    NEW.replace(b"AAPL", b"aapl"),
+    NEW.replace(b"AAPL", b"A" * 17),
+    NEW.replace(b'"LIMIT"', b'"MARKET"').replace(b"100", b"null"),
+    NEW.replace(b":5}", b':9223372036854775808,"post_only":null,"time_in_force":null}'),
+    NEW.replace(b":5}", b':5,"post_only":null,"time_in_force":null}'),
+    b'{"command":"replace","order_id":1,"participant":7}',
+    b'{"command":"list_instrument","symbol":"A","tick_size":"}","lot_size":"\\n"}',
+    CANCEL.replace(b":1,", b":" + b" " * LONGEST_LINE_BYTES + b"1,"),
+    b" " * (LONGEST_LINE_BYTES - len(CANCEL)) + CANCEL,
+    b"\xff",
+]
+
+
+def alone(line: bytes, number: int) -> Any:
+    if len(line) > LONGEST_LINE_BYTES:
+        return Malformed(number, "line: longer than 65,536 bytes")
+    try:
+        return parse(line.strip(BLANKS)) if line.strip(BLANKS) else None
+    except MalformedCommand as error:
+        return Malformed(number, str(error))
+
+
+def one_by_one(lines: list[bytes]) -> Iterator[Any]:
+    """What a reader that knows one line at a time finds, runs of commands taken together."""
+    run: list[Command] = []
+    for number, line in enumerate(lines, 11):
+        found = alone(line, number)
+        if isinstance(found, Command):
+            run.append(found)
+        elif found is not None:
+            if run:
+                yield run
+            run = []
+            yield found
+    if run:
+        yield run
+
+
+def test_many_lines_are_read_as_each_of_them_is() -> None:
+    choose = random.Random(1)
+    for lines in [*product(LINES, LINES), *(choose.choices(LINES, k=9) for _ in range(500))]:
+        assert list(parse_lines(lines, 11)) == list(one_by_one([*lines])), lines
+
+
+def test_lines_may_come_in_any_pieces() -> None:
+    lines = [b"", b"abc", b"", b"d" * 9, b"\r", b"end"]
+    text = b"\n".join(lines)
+    for size in range(1, len(text) + 1):
+        splitter = LineSplitter()
+        pieces = [splitter.feed(text[at : at + size]) for at in range(0, len(text), size)]
+        assert [line for piece in pieces for line in piece] + splitter.end() == lines
+        assert splitter.end() == []
+
+
+def test_a_line_that_is_too_long_comes_out_too_long_and_is_not_kept() -> None:
+    splitter = LineSplitter()
+    for _ in range(1000):
+        assert splitter.feed(b"x" * 10_000) == []
+    line, after = splitter.feed(b"y\nabc\nz")
+    assert LONGEST_LINE_BYTES < len(line) < 2 * LONGEST_LINE_BYTES
+    assert after == b"abc"
+    assert splitter.end() == [b"z"]
+
+
+# -- Events -----------------------------------------------------------------------------------
+
+TEXTS = ["AAPL", 'quote " backslash \\ slash /', "line\nfeed \x7f \x01", "Ä €", ""]
+
+
+def values_of(kind: Any) -> list[Any]:
+    """Values of a field's type, the usual one first."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return list(kind)
+    if kind is bool:
+        return [False, True]
+    if kind is int:
+        return [1, 0, -1, 2**63 - 1, -(2**63)]
+    if kind is str:
+        return TEXTS
+    return [value for each in get_args(kind) for value in values_of(each)] or [None]
+
+
+def examples_of(kind: type[Any]) -> Iterator[AnyEvent]:
+    """Events of one kind that together have every value in every field."""
+    values = [values_of(field) for field in get_type_hints(kind).values()]
+    for number in range(max(map(len, values))):
+        yield kind(*(each[number % len(each)] for each in values))
+
+
+@pytest.mark.parametrize("kind", get_args(AnyEvent))
+def test_every_event_is_written_with_its_name_and_its_fields(kind: type[Any]) -> None:
+    for event in examples_of(kind):
+        plain = {
+            field: value.name if isinstance(value, Enum) else value
+            for field, value in msgspec.structs.asdict(event).items()
+        }
+        expected = {"event": EVENT_NAMES[kind], **plain}
+        line = encode_events([[event]])
+        assert line == msgspec.json.encode(expected) + b"\n"
+        assert list(json.loads(line).items()) == list(expected.items())
+
+
+def test_the_events_of_many_commands_are_written_in_their_order() -> None:
+    answers = [list(examples_of(kind)) for kind in get_args(AnyEvent)]
+    single = [encode_events([[event]]) for events in answers for event in events]
+    assert encode_events(answers) == b"".join(single)
+    assert encode_events([[], []]) == b""

@@ -14,11 +14,11 @@ from v2_event_driven_engine import (
     TimeInForce,
 )
 from v2_event_driven_engine.engine import order_book
-from v2_event_driven_engine.engine.events import AnyEvent, Command
-from v2_event_driven_engine.engine.matcher import Matcher
-from v2_event_driven_engine.engine.order_book import BookSide, PriceLevel
+from v2_event_driven_engine.engine.events import AnyEvent
+from v2_event_driven_engine.engine.market.matcher import Matcher
+from v2_event_driven_engine.engine.order_book import BookSide, Order, PriceLevel
 from v2_event_driven_engine.engine.trade import TradeExecuted
-from v2_event_driven_engine.models.order import Order
+from v2_event_driven_engine.models.commands import Command
 
 SYMBOL = "ACME"
 FIRST, SECOND = 1, 2
@@ -30,7 +30,7 @@ class Market:
 
     def __init__(self, side: Side) -> None:
         self.matcher = Matcher()
-        self.matcher.apply(1, 0, ListInstrument(SYMBOL, "0.01", "1"))
+        self.matcher.apply(1, 0, [ListInstrument(SYMBOL, "0.01", "1")])
         self.side = side
         self.book_side: BookSide = self.matcher.book(SYMBOL).side(side)
         self.next_id = 1
@@ -39,7 +39,7 @@ class Market:
         return rank if self.side is Side.SELL else 1_000_000 - rank
 
     def send(self, command: Command) -> list[AnyEvent]:
-        [events] = self.matcher.apply_all(0, [command])
+        [events] = self.matcher.apply(self.matcher.sequence + 1, 0, [command])
         self.matcher.check_invariants()
         return events
 
@@ -75,9 +75,7 @@ class Market:
             self.cancel(self.rest(rank))
 
     def order(self, order_id: int) -> Order:
-        order = self.matcher.orders[order_id]
-        assert isinstance(order, Order)
-        return order
+        return self.matcher.orders[order_id]
 
     def queue(self) -> list[int]:
         return [order.order_id for order in self.book_side]
@@ -205,6 +203,21 @@ def test_a_sweep_leaves_orders_their_levels_and_a_book_that_works(market: Market
     assert market.take(5, None, TimeInForce.IOC) == [
         better, resting[0], between, *resting[1:]
     ]  # fmt: skip
+
+
+# -- A queue that goes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orders", [0, 1, 3])
+def test_a_queue_that_is_taken_apart_leaves_no_order_with_a_neighbour(
+    market: Market, orders: int
+) -> None:
+    market.rest(1)
+    level = market.book_side.level(market.price(2))
+    queue = [market.order(market.rest(2)) for _ in range(orders)]
+    level.take_apart()
+    assert (level.head, level.tail) == (None, None)
+    assert [(order.previous, order.next) for order in queue] == [(None, None)] * orders
 
 
 # -- All of it, at random ---------------------------------------------------------------------

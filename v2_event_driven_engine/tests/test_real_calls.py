@@ -1,7 +1,7 @@
 """The real thing: a child process whose real system calls are killed or made to fail by strace.
 
-``strace`` (Debian package of that name) has to be there and allowed to trace; without it these
-tests are skipped, and say so. ``REAL_CALLS=all`` tries every call instead of a sample.
+`strace` (Debian package of that name) has to be there and allowed to trace; without it these
+tests are skipped, and say so. `REAL_CALLS=all` tries every call instead of a sample.
 """
 
 import os
@@ -15,17 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from v2_event_driven_engine.engine.recovery import recover
-from v2_event_driven_engine.engine.storage import DirectoryStorage
-
 from .faults import proves
 from .flow import commands, state_hashes
+from .logs import recover, replay
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT, SEED = 40, 4
 DEADLINE_SECONDS = 60.0
 KILLS = int(os.environ.get("KILLS", "15"))
-WRITES = ("pwrite64", "fdatasync", "fsync", "rename", "ftruncate", "openat", "flock")
+WRITES = ("pwrite64", "fdatasync", "fsync", "renameat", "ftruncate", "openat", "flock")
 
 
 def strace_works() -> str:
@@ -45,6 +43,12 @@ needs_strace = pytest.mark.skipif(WHY_NOT != "", reason=WHY_NOT)
 
 
 HASHES = state_hashes(commands(COUNT, SEED))
+pytestmark = pytest.mark.once
+
+
+def answered_in(said: bytes) -> list[int]:
+    """The sequences of the answers that a victim gave."""
+    return [int(line.split()[0]) for line in said.split(b"\n")[:-1]]
 
 
 def run_victim(data_dir: Path, *strace: str) -> tuple[int, int, str]:
@@ -56,13 +60,13 @@ def run_victim(data_dir: Path, *strace: str) -> tuple[int, int, str]:
     finished = subprocess.run(
         command, cwd=ROOT, capture_output=True, timeout=DEADLINE_SECONDS, check=False
     )
-    answers = [int(line) for line in finished.stdout.split(b"\n")[:-1]]
+    answers = answered_in(finished.stdout)
     assert answers == list(range(answers[0], answers[-1] + 1)) if answers else True
     return finished.returncode, max(answers, default=0), finished.stderr.decode()
 
 
 def check_recovers(data_dir: Path, answered: int) -> None:
-    state = recover(DirectoryStorage(data_dir), from_the_start=True)
+    state = replay(data_dir)
     sequence = state.matcher.sequence
     assert answered <= sequence <= COUNT
     assert state.matcher.state_hash() == HASHES[sequence]
@@ -108,7 +112,7 @@ def test_killed_at_a_system_call_loses_nothing_answered(tmp_path: Path, call: st
 
 @proves("kill")
 def test_killed_at_any_moment_loses_nothing_answered(tmp_path: Path) -> None:
-    """``KILLS`` in the environment says how often (default 15); each moment is drawn by lot."""
+    """`KILLS` in the environment says how often (default 15); each moment is drawn by lot."""
     choose = random.Random(20121)
     done = kills = answered = life = 0
     while kills < KILLS:
@@ -124,10 +128,10 @@ def test_killed_at_any_moment_loses_nothing_answered(tmp_path: Path) -> None:
             timer.cancel()
             status = process.wait()
         kills += status == -9
-        answered = max([answered, *map(int, said.split(b"\n")[:-1])])
+        answered = max([answered, *answered_in(said)])
         if data_dir.exists():
             check_recovers(data_dir, answered)
-            done = recover(DirectoryStorage(data_dir)).matcher.sequence
+            done = recover(data_dir).matcher.sequence
         assert status in (0, -9)
         done = COUNT if status == 0 else done
 
@@ -135,7 +139,7 @@ def test_killed_at_any_moment_loses_nothing_answered(tmp_path: Path) -> None:
 @needs_strace
 @proves("failed call", "failed sync")
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "fsync", "rename"])
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "fsync", "renameat"])
 def test_a_failing_system_call_stops_the_engine_before_any_answer(
     tmp_path: Path, call: str, error: str
 ) -> None:
@@ -206,6 +210,6 @@ def test_a_file_size_limit_stops_the_engine_and_nothing_answered_is_lost(tmp_pat
     assert finished.returncode == 3
     assert b"File too large" in finished.stderr
     assert b"Traceback" not in finished.stderr
-    assert recover(DirectoryStorage(tmp_path)).matcher.sequence == 0
+    assert recover(tmp_path).matcher.sequence == 0
     assert run_victim(tmp_path)[0] == 0
     check_recovers(tmp_path, COUNT)

@@ -1,6 +1,6 @@
 """A long life on a small disk: segments come and go, memory and file descriptors stay flat.
 
-``SOAK_SECONDS`` in the environment says how long (default 4; 3600 for an hour). The flow uses no
+`SOAK_SECONDS` in the environment says how long (default 4; 3600 for an hour). The flow uses no
 new order ids once it is warm: ids are remembered for ever by the rulebook, which is growth by
 design.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from v2_event_driven_engine import (
     CancelOrder,
+    Command,
     EventDrivenMatchingEngine,
     ListInstrument,
     NewOrder,
@@ -19,10 +20,9 @@ from v2_event_driven_engine import (
     ReplaceOrder,
     Side,
 )
-from v2_event_driven_engine.engine.audit_logger import AUDIT_LOG, verify_against_log
-from v2_event_driven_engine.engine.events import Command
-from v2_event_driven_engine.engine.recovery import recover
-from v2_event_driven_engine.engine.storage import DirectoryStorage
+from v2_event_driven_engine.engine.audit.trail import verify_against_log
+
+from .logs import log_in, recover, storage_of
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "4"))
 ORDERS = 500
@@ -69,7 +69,6 @@ def test_memory_and_descriptors_stay_flat_and_the_log_stays_right(tmp_path: Path
         assert open_descriptors() == warm[1]
         sequence, resting, state_hash = engine.state()
     assert resting == ORDERS - 1
-    storage = DirectoryStorage(tmp_path)
-    state = recover(storage)
+    state = recover(tmp_path)
     assert (state.matcher.sequence, state.matcher.state_hash()) == (sequence, state_hash)
-    assert verify_against_log(tmp_path / AUDIT_LOG, storage)[1] is None
+    assert verify_against_log(storage_of(tmp_path), log_in(tmp_path))[1] is None
