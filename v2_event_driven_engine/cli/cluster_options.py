@@ -1,0 +1,160 @@
+"""What the subcommands of `cluster` have in common: where the servers are, and the extra.
+
+Nothing that the extra brings is imported before it is asked for.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engine.log.storage import reason
+from .files import FileProblem
+from .options import Function, Subcommands, default_data_dir
+
+if TYPE_CHECKING:
+    from ..cluster.jetstream import Connection, Security
+
+STATUS_SECONDS = 1.0
+"""How long the nodes' answers are waited for, where nobody knows how many there are."""
+EXTRA = "pip install 'order-matching-engine[cluster]'"
+
+
+def add_below(
+    below: Subcommands, name: str, text: str, function: Function, more: str = ""
+) -> argparse.ArgumentParser:
+    """Register a subcommand of `cluster`; `more` is shown behind its options."""
+    parser = below.add_parser(
+        name, help=text, description=text, epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(function=function)
+    return parser
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """`--data-dir`, of `cluster up`."""
+    default = default_data_dir()
+    parser.add_argument(
+        "--data-dir", type=Path, default=default.with_name(default.name + "-cluster"),
+        metavar="DIR", help="where `cluster up` keeps everything (default: %(default)s)",
+    )  # fmt: skip
+
+
+def add_connection(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """`--url`, and how the connection is protected."""
+    group = parser.add_argument_group("the servers")
+    group.add_argument(
+        "--url", type=_url, action="append", required=required, metavar="URL",
+        help="nats://HOST:PORT of a server; once for each of them"
+        + ("" if required else " (default: those of `cluster up` in --data-dir)"),
+    )  # fmt: skip
+    for name, what in (
+        ("--ca", "who signed their certificates"),
+        ("--cert", "our certificate"),
+        ("--key", "its key"),
+        ("--creds", "a file of credentials"),
+    ):
+        group.add_argument(name, type=_file, default="", metavar="FILE", help=what)
+    group.add_argument("--user", default="", metavar="NAME", help="or a user, and")
+    group.add_argument("--password-file", type=Path, metavar="FILE", help="a file with a password")
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"(nats|tls)://[!-~]+", text):
+        raise argparse.ArgumentTypeError(f"{text!a} is not nats://HOST:PORT")
+    return text
+
+
+def _file(text: str) -> str:
+    if not text:  # the default
+        return text
+    try:
+        with Path(text).open("rb"):
+            return text
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: {reason(error)}") from None
+
+
+def security_of(options: argparse.Namespace) -> "Security":
+    """How the connection is protected, by the options.
+
+    Raises:
+        FileProblem: the file with the password cannot be read.
+    """
+    from ..cluster.jetstream import Security  # noqa: PLC0415
+
+    return Security(
+        ca=options.ca, certificate=options.cert, key=options.key, credentials=options.creds,
+        user=options.user, password=password_of(options),
+    )  # fmt: skip
+
+
+def password_of(options: argparse.Namespace) -> str:
+    """The password in the file that is named; empty if none is. Raises as `security_of`."""
+    if options.password_file is None:
+        return ""
+    try:
+        text: str = options.password_file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise FileProblem(f"{options.password_file}: {reason(error)}") from None
+    return text.strip()
+
+
+@contextmanager
+def extra() -> Iterator[None]:
+    """Turn what is missing without the extra into what to install.
+
+    Raises:
+        FileProblem: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "nats":
+            raise
+        raise FileProblem(f"`cluster` needs more than the engine: {EXTRA}") from None
+
+
+def described(options: argparse.Namespace) -> dict[str, Any]:
+    """What `cluster up` in the data directory has written down.
+
+    Raises:
+        FileProblem: it does not run there.
+    """
+    path = options.data_dir / "cluster.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except OSError:
+        raise FileProblem(
+            f"{path}: no cluster runs there: start one by `{options.run_by} cluster up`, or name "
+            "its servers by --url"
+        ) from None
+    except ValueError as error:
+        raise FileProblem(f"{path}: {error}") from None
+    return content
+
+
+def connection_of(options: argparse.Namespace) -> "Connection":
+    """A connection to the servers that the options name.
+
+    Raises:
+        FileProblem: nothing says where they are, or the extra is missing.
+        StoreError, OSError: they cannot be reached.
+    """
+    with extra():
+        from ..cluster.jetstream import Connection  # noqa: PLC0415
+    return Connection(urls_of(options), name="command line", security=security_of(options))
+
+
+def urls_of(options: argparse.Namespace) -> list[str]:
+    """Where the servers are.
+
+    Raises:
+        FileProblem: nothing says so.
+    """
+    urls: list[str] = options.url or described(options)["urls"]
+    return urls

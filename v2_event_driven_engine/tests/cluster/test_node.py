@@ -1,0 +1,162 @@
+"""The parts of a node that a history of the simulation does not name."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from v2_event_driven_engine.cluster import node as node_module
+from v2_event_driven_engine.cluster import protocol, sessions
+from v2_event_driven_engine.cluster.node import Delivered, Lease, Network, Node, Replies, Turn
+from v2_event_driven_engine.cluster.replica import Replica
+from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
+from v2_event_driven_engine.models.commands import CancelOrder, ListInstrument
+
+from .memory_stream import MemoryStream
+from .ticking_clock import TickingClock
+
+
+class CountedLease(Lease):
+    """A lease that is always ours."""
+
+    looked_at = 0
+
+    def hold(self) -> bool:
+        self.looked_at += 1
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+class Script(Network):
+    """A network on which these messages come, some at each look; and then the node stops."""
+
+    def __init__(self, *looks: Sequence[bytes]) -> None:
+        self.node: Node
+        self.replies: list[protocol.Reply] = []
+        self.batches: list[int] = []
+        """The replies that were sent together."""
+        self._looks = list(looks)
+
+    def take(self, seconds: float) -> Sequence[Delivered]:
+        if not self._looks:
+            self.node.stopping = True
+            return ()
+        return [Delivered(data, "x") for data in self._looks.pop(0)]
+
+    def reply(self, replies: Replies) -> None:
+        self.replies += [protocol.decode_reply(data) for _, data in replies]
+        self.batches.append(len(replies))
+
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def lived(*looks: Sequence[bytes]) -> tuple[Script, CountedLease, MemoryStream]:
+    """The life of a node that is the active at once."""
+    network, lease, stream = Script([], *looks), CountedLease(), MemoryStream("LOG_0")
+    clock = TickingClock()
+    log = ReplicatedEventLog(stream, clock, "a", 1)
+    network.node = Node(Replica(), log, lease, network, clock)
+    network.node.run()
+    return network, lease, stream
+
+
+def submit(number: int, *, client: int = 1, commands: int = 1) -> bytes:
+    return protocol.encode(protocol.Submit(client, number, [CancelOrder(1, 1)] * commands))
+
+
+def test_a_busy_active_keeps_its_lease() -> None:
+    """Also where messages come without end, and where all of them are to be ignored."""
+    for looks in ([[submit(n)] for n in range(1, 50)], [[submit(7)]] * 50, [[b"?"]] * 50):
+        _, lease, _ = lived(*looks)
+        assert lease.looked_at >= 50
+
+
+def test_what_is_not_understood_is_answered_without_an_append() -> None:
+    network, _, stream = lived([b"?"], [submit(0)])
+    assert len(stream.messages) == 1, "the epoch"
+    assert [type(reply) for reply in network.replies] == [protocol.Refused] * 2
+
+
+def test_an_answer_of_too_many_bytes_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could not be: and then the client would repeat its request for ever."""
+    requests = [submit(1), submit(2, commands=9), submit(2, commands=9)]
+    (few, many, again) = lived(requests)[0].replies
+    assert isinstance(few, protocol.Answered)
+    assert isinstance(many, protocol.Answered)
+    monkeypatch.setattr(protocol, "ANSWER_BYTES_MAX", len(many.events) - 1)
+    assert lived(requests)[0].replies == [few, protocol.Forgotten(2), protocol.Forgotten(2)]
+    assert again == many
+
+
+# -- Turns --------------------------------------------------------------------------------------
+
+
+def entries(stream: MemoryStream) -> list[int]:
+    """The number of commands in each batch."""
+    log = ReplicatedEventLog(stream, TickingClock(), "b", 2)
+    return [len(batch.commands) for batch in log.read() if batch.commands]
+
+
+def test_a_turn_ends_where_there_are_too_many_commands_or_bytes() -> None:
+    limit = node_module.BATCH_COMMANDS_MAX
+    most = protocol.REQUEST_COMMANDS_MAX
+    requests = [submit(n, commands=most) for n in range(1, 6)]
+    network, _, stream = lived(requests)
+    assert entries(stream) == [limit, limit, most]
+    assert [reply.number for reply in network.replies] == [1, 2, 3, 4, 5]  # type: ignore[union-attr]
+
+    turn = Turn()
+    request = protocol.Submit(1, 1, [CancelOrder(1, 1)])
+    assert turn.has_room(request, node_module.BATCH_BYTES_MAX + 1), "one is always taken"
+    turn.add(request, Delivered(bytes(1000), "x"))
+    assert turn.has_room(request, node_module.BATCH_BYTES_MAX - 1000)
+    assert not turn.has_room(request, node_module.BATCH_BYTES_MAX - 999)
+
+
+def test_a_client_that_is_forgotten_in_the_middle_of_a_look_has_no_request_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is appended for others changes the sessions; the log would have a request too many."""
+    monkeypatch.setattr(sessions, "FORGOTTEN_AFTER", 3)
+    monkeypatch.setattr(node_module, "BATCH_COMMANDS_MAX", 4)
+    network, _, stream = lived(
+        [submit(1)],
+        [submit(1, client=2, commands=4)],
+        [submit(2, client=2, commands=4), submit(2)],
+        [submit(3, client=2)],
+    )
+    assert entries(stream) == [1, 4, 4, 1]
+    assert [reply.number for reply in network.replies] == [1, 1, 2, 3]  # type: ignore[union-attr]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4)), max_size=30))
+def test_whatever_comes_in_one_turn_acts_once_and_in_order(requests: list[tuple[int, int]]) -> None:
+    network, _, stream = lived([submit(number, client=client) for client, number in requests])
+    last: dict[int, int] = {}
+    answered = 0
+    for client, number in requests:
+        if number <= last.get(client, 0) + 1:
+            last[client] = max(number, last.get(client, 0))
+            answered += 1
+    assert sum(entries(stream)) == sum(last.values())
+    assert len(network.replies) == answered
+
+
+def test_the_largest_request_fits_into_an_entry() -> None:
+    """With whatever its commands say: so there is no request that no node can carry out."""
+    most = "0" * protocol.SIZE_TEXT_MAX
+    command = ListInstrument("A" * 16, most, most)
+    requests = [
+        protocol.encode(protocol.Submit(1, number, [command] * protocol.REQUEST_COMMANDS_MAX))
+        for number in (1, 2, 3)
+    ]
+    _, _, stream = lived(requests)
+    assert sum(entries(stream)) == 3 * protocol.REQUEST_COMMANDS_MAX

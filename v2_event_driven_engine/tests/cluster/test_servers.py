@@ -1,0 +1,234 @@
+"""The servers' configuration, on real servers: what it protects, and what it makes durable."""
+
+import gc
+import queue
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nats", reason="the extra `cluster` is not installed")
+
+from nats.js.errors import APIError
+
+from v2_event_driven_engine import LogUnavailable
+from v2_event_driven_engine.cluster import jetstream
+from v2_event_driven_engine.cluster.jetstream import (
+    Connection,
+    JetStreamLease,
+    JetStreamStream,
+    Security,
+    ensure_stream,
+)
+from v2_event_driven_engine.cluster.servers import Certificates, Servers
+from v2_event_driven_engine.cluster.stream import Attempt, SystemClock, append
+from v2_event_driven_engine.errors import StoreError
+
+from .real_servers import connection, new_stream, real_servers, servers
+
+pytestmark = real_servers
+
+
+def openssl(directory: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, and one certificate for all machines and clients."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    here = tmp_path_factory.mktemp("certificates")
+    subject = ["-subj", "/CN=localhost"]
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    openssl(
+        here, "req", "-x509", *ec, *subject, "-days", "2", "-keyout", "ca.key", "-out", "ca.pem",
+        "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+    )  # fmt: skip
+    openssl(here, "req", *ec, *subject, "-keyout", "m.key", "-out", "m.csr")
+    names = "subjectAltName=IP:127.0.0.1,DNS:localhost\nauthorityKeyIdentifier=keyid\n"
+    (here / "names").write_text(names, encoding="utf-8")
+    openssl(
+        here, "x509", "-req", "-in", "m.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
+        "-CAcreateserial", "-extfile", "names", "-out", "m.pem",
+    )  # fmt: skip
+    return Certificates(str(here / "ca.pem"), str(here / "m.pem"), str(here / "m.key"))
+
+
+@pytest.fixture(scope="module")
+def protected(
+    certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
+    servers = Servers(
+        tmp_path_factory.mktemp("protected"), certificates=certificates,
+        user="engine", password="s3cret",
+    )  # fmt: skip
+    try:
+        servers.start_all()
+        yield servers
+    finally:
+        servers.stop_all()
+
+
+def test_with_certificate_and_password_the_streams_are_there(
+    protected: Servers, certificates: Certificates
+) -> None:
+    security = Security(*certificates, user="engine", password="s3cret")
+    one = Connection(protected.urls, security=security)
+    ensure_stream(one, "LOG_0", "log.0")
+    append(JetStreamStream(one, "LOG_0", "log.0"), [b"x"], 1, SystemClock())
+    one.close()
+
+
+# On Python 3.11 a TLS handshake that failed leaves a socket to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed")
+@pytest.mark.parametrize("missing", ["certificate", "password", "everything"])
+def test_without_them_nobody_is_let_in(
+    protected: Servers,
+    certificates: Certificates,
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jetstream, "CONNECT_SECONDS", 2.0)
+    security = {
+        "certificate": Security(ca=certificates.ca, user="engine", password="s3cret"),
+        "password": Security(*certificates, user="engine", password="wrong"),
+        "everything": Security(),
+    }[missing]
+    with pytest.raises(LogUnavailable, match="no server lets us in"):
+        Connection(protected.urls, security=security)
+    gc.collect()
+
+
+def test_a_server_that_takes_small_messages_only_is_refused(tmp_path: Path) -> None:
+    servers = Servers(tmp_path, 1)
+    (configuration,) = tmp_path.glob("*.conf")
+    text = configuration.read_text(encoding="utf-8").replace("max_payload: 8MB", "max_payload: 1MB")
+    configuration.write_text(text, encoding="utf-8")
+    try:
+        servers.start_all()
+        with pytest.raises(StoreError, match=r"1048576 bytes .* set `max_payload: 8MB`"):
+            Connection(servers.urls)
+    finally:
+        servers.stop_all()
+
+
+def test_a_stream_takes_a_message_only_where_it_is_expected() -> None:
+    stream = new_stream(3)
+    append(stream, [b"1", b"2", b"3"], 1, SystemClock())
+    assert stream.attempt([b"2", b"3"], 2) is Attempt.REFUSED
+    assert stream.attempt([b"5", b"6"], 5) is Attempt.REFUSED
+    assert (stream.last(), stream.get(3), stream.get(4), stream.get(0)) == (3, b"3", None, None)
+    read: list[bytes] = []
+    while len(read) < 3:
+        read += stream.after(len(read), 1.0)
+    assert read == [b"1", b"2", b"3"]
+    stream.close()
+
+
+def test_a_reader_goes_on_when_its_consumer_is_gone() -> None:
+    stream = new_stream(1)
+    append(stream, [b"1"], 1, SystemClock())
+    assert list(stream.after(0, 5.0)) == [b"1"]
+    one = connection(1)
+    (consumer,) = one.call(one.streams.consumers_info(stream.name))
+    one.call(one.streams.delete_consumer(stream.name, consumer.name))
+    append(stream, [b"2", b"3"], 2, SystemClock())
+    read: list[bytes] = []
+    while len(read) < 2:
+        read += stream.after(1 + len(read), 1.0)
+    assert read == [b"2", b"3"]
+    stream.close()
+
+
+def test_more_than_is_fetched_at_a_time_is_read_in_order() -> None:
+    stream = new_stream(1)
+    messages = [b"%d" % number + b"." * 1000 for number in range(1500)]
+    for at in range(0, 1500, 100):
+        append(stream, messages[at : at + 100], at + 1, SystemClock())
+    read: list[bytes] = []
+    while len(read) < 1500:
+        read += stream.after(len(read), 1.0)
+    assert read == messages
+    stream.close()
+
+
+def test_nothing_that_was_stored_can_be_deleted() -> None:
+    stream = new_stream(1)
+    append(stream, [b"1"], 1, SystemClock())
+    one = connection(1)
+    for attempt in (one.streams.delete_msg(stream.name, 1), one.streams.purge_stream(stream.name)):
+        with pytest.raises(APIError):
+            one.call(attempt)
+    assert stream.get(1) == b"1"
+
+
+def test_a_stream_of_the_same_name_that_is_another_one_is_refused() -> None:
+    stream = new_stream(1)
+    with pytest.raises(StoreError, match=f"{stream.name}: the servers refuse it"):
+        ensure_stream(connection(1), stream.name, "another", 1)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+
+
+def wait_until(lease: JetStreamLease, held: bool = True) -> None:
+    wait_for(lambda: lease.hold() is held)
+
+
+def test_a_lease_is_held_by_one_at_a_time_and_passes_on_when_it_is_given_back_or_expires() -> None:
+    first = JetStreamLease(connection(1), 0, "a", 1)
+    wait_until(first)
+    second = JetStreamLease(connection(1), 0, "b", 1)
+    give_up = time.monotonic() + 2 * jetstream.LEASE_SECONDS
+    while time.monotonic() < give_up:  # also after what it waits for at its start
+        assert not (second.hold() and first.hold())
+        time.sleep(0.01)
+    holder, other = (second, first) if second.hold() else (first, second)  # it may be slow here
+    holder.release()
+    wait_until(other)
+    other._work.cancel()  # as if its process had ended
+    wait_until(holder)
+    assert not other.hold()
+
+
+def test_a_lease_that_was_taken_away_is_not_held() -> None:
+    lease = JetStreamLease(connection(1), 1, "a", 1)
+    wait_until(lease)
+    one = connection(1)
+    one.call(lease._bucket.put("1", b"somebody"))
+    wait_until(lease, False)
+    wait_until(lease)  # the other one does not renew it
+    lease.release()
+
+
+def test_a_frozen_server_is_connected_to_again_and_no_socket_is_left(tmp_path: Path) -> None:
+    frozen = Servers(tmp_path, 1)
+    try:
+        frozen.start_all()
+        one = Connection(frozen.urls)
+        frozen.signal(0, signal.SIGSTOP)
+        wait_for(lambda: one.client._server_pool[0].reconnects >= 2)
+        frozen.signal(0, signal.SIGCONT)
+        wait_for(lambda: one.client.is_connected)
+        gc.collect()
+        one.close()
+    finally:
+        frozen.stop_all()
+
+
+def test_a_connection_that_the_server_ends_for_good_says_so() -> None:
+    one = Connection(servers(1).urls)
+    said: queue.Queue[str] = queue.Queue()
+    one.lost = said.put
+    one.call(one.client._process_err("'maximum something exceeded'"))
+    assert said.get(timeout=20) == "nats: maximum something exceeded"
+    one.close()
