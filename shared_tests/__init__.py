@@ -3,18 +3,17 @@
 Three independent writings of the rulebook meet here: V1, V2 and a naive reference that is too slow
 for anything but being right. They are compared event by event, hash by hash.
 
-| module | what it is for |
+| room, in reading order | what is in it |
 |---|---|
-| `engine` | what a test may ask of an engine, in plain values |
-| `adapters` | V1 and V2 behind that interface |
-| `reference`, `reference_input` | the third opinion: the rules, and what counts as malformed |
-| `scenario`, `scenario_runner`, `scenarios/` | golden text files, one per rule |
-| `strategies` | random command sequences for Hypothesis |
-| `reference_stream`, `examples` | what a stream of lines must be answered with; lines to send |
-| `market_data` | a real trading day of NASDAQ, when it is on the machine |
-| `judge`, `properties`, `evidence` | a judge that checks a trace without matching |
-| `exhaustion` | every sequence of commands up to a length |
-| `linearizability`, `concurrent_*`, `history_judges` | is a concurrent history explained? |
-| `planted_bugs`, `peers`, `tracebook` | mistakes to be noticed; outside opinions |
+| `engines` | what a test may ask of an engine; V1 and V2 as such engines |
+| `reference` | the third opinion: the rules, and what counts as malformed |
+| `scenarios` | golden text files, one per rule |
+| `judge` | a judge that checks a trace without matching |
+| `histories` | many threads at one engine: can their answers be explained? |
 | `programs` | both `main.py` as subprocesses |
+| `planted_bugs` | mistakes in copies of V1 and V2 that the tests must notice |
+| `peers`, `tracebook` | outside opinions |
+
+Each test is beside the library that it uses; each room's `__init__.py` says in which order to read
+it.
 """

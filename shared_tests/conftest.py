@@ -12,15 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-from .adapters import ENGINES
-from .engine import Engine
-from .programs import PROGRAMS, Program
+from .engines.adapters import ENGINES
+from .engines.engine import Engine
+from .programs.program import PROGRAMS, Program
 
-settings.register_profile("quick", max_examples=40, deadline=None, print_blob=True)
-settings.register_profile("ci", max_examples=400, deadline=None, print_blob=True)
-settings.register_profile("thorough", max_examples=10_000, deadline=None, print_blob=True)
+# No example and no drawing of one is timed: a busy machine is no failure.
+for profile, examples in (("quick", 40), ("ci", 400), ("thorough", 10_000)):
+    settings.register_profile(
+        profile,
+        max_examples=examples,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

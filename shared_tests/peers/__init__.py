@@ -1,41 +1,18 @@
 """Other people's engines as oracles: V1 and V2 against order books that share nothing with them.
 
-Each peer was written by somebody else, in its own way, and is installed from PyPI. On the fragment
-that they all have, limit orders and cancels, every fill (maker, price, quantity, in order), the
-success of every cancel and both best levels must be equal, command by command, over dense flows.
-(`obook` shows only whole books; its best levels are compared after every 200th command.)
+The peers are those of `benchmarks.peers`. On the fragment that they all have, limit orders and
+cancels, every fill (maker, price, quantity, in order), the success of every cancel and both best
+levels must be equal, command by command, over dense flows. (`obook` shows only whole books; its
+best levels are compared after every 200th command.)
 
 | module | what it is for |
 |---|---|
-| `protocol` | the fragment, and what is asked of a peer |
 | `flow` | random commands with few prices and long queues |
-| `adapters` | V1, V2 and the peers behind the protocol |
+| `ours` | V1 and V2 under the protocol of the peers |
 | `test_peers` | the comparison; skipped for every peer that is not installed |
 
 `nox -s peers` installs them (`[dependency-groups] peers`) and runs 100,000 commands for each;
 `PEER_COMMANDS=1000000 nox -s peers` runs a million.
 
-Peers that agree, each over a million commands:
-
-| peer | version | written in | Python |
-|---|---|---|---|
-| `lightmatchingengine` | 2019.1.4 | Python, lists in dictionaries | any |
-| `liquibook` | 2.0.1 | C++, multimaps, behind SWIG | 3.8 and up |
-| `matching-engine` | 0.1.1 | Python, linked lists under a sorted list | 3.12 and up |
-| `obook` | 0.1.0 | native, behind ctypes | 3.9 and up |
-| `orderly-chaos` | 0.2.0 | C++, behind ctypes | 3.12 and up |
-| `pyorderbook` | 0.4.9 | Python, heaps of dictionaries | 3.11 and up |
-
-Peers that were tried and differ from price-time priority as the rulebook has it:
-
-- `cython-orderbook` 0.1.2: the fills are right over 20,000 commands, the quantity of a level is
-  not: it still counts a maker that was filled by a taker of just its size. Buy 1 at 100, buy 10 at
-  100, sell 1 at 100: the best bid is given as 11, and 10 are there.
-- `akhil4n-orderbook` 0.1.1: the same for a maker that was filled in part. Buy 8 at 100, sell 1 at
-  100: the best bid is given as 8, and 7 are there.
-- `litebook` 0.0.1: a seller who crosses the spread trades at his own price, not at the maker's. Buy
-  1 at 102, sell 1 at 99: one trade, at 99.
-
-Peers that cannot be compared, as they do not say which maker was filled: `fastlob` 0.0.24,
-`limit-order-book` 2.0.0.
+`benchmarks.peers` lists them all, and those that were tried and differ.
 """

@@ -1,6 +1,6 @@
 """Dense order flows: few prices, long queues.
 
-A sparse flow hardly tests time priority: where one order stands at a price, the oldest and the
+A sparse flow hardly tests time priority: where only one order is at a price, the oldest and the
 youngest are the same. Here some hundred orders share a dozen prices, so that nearly every fill has
 many makers to choose from, and only the right one will do.
 """
@@ -11,10 +11,10 @@ import random
 from collections import deque
 from collections.abc import Iterator
 
-from .protocol import Cancel, Command, Limit, Side
+from benchmarks.peers.protocol import Cancel, Command, Limit, Side
 
 FARTHEST = 5
-"""How many ticks from the middle of the market the most patient orders stand."""
+"""How many ticks from the middle of the market the most patient orders are."""
 
 OVERLAP = 2
 """By how many ticks the least patient reach beyond the middle: buyers above it, sellers below."""

@@ -14,9 +14,11 @@ from statistics import mean
 
 import pytest
 
-from .adapters import OURS, PEERS, SYMBOL, Ours
+from benchmarks.peers.adapters import PEERS, SYMBOL
+from benchmarks.peers.protocol import Command, Peer
+
 from .flow import dense_flow
-from .protocol import Command, Peer
+from .ours import OURS, Ours
 
 COMMANDS = int(os.environ.get("PEER_COMMANDS", "100_000"))
 FLOWS = 5
@@ -34,8 +36,8 @@ def compare(engines: dict[str, Peer], number: int, command: Command) -> None:
     assert others == [first] * len(others), f"command {number}, {command}: {answers}"
     if number % max(engine.looks_every for engine in engines.values()) == 0:
         bests = {name: engine.bests() for name, engine in engines.items()}
-        best, *rest = bests.values()
-        assert rest == [best] * len(rest), f"after command {number}, {command}: {bests}"
+        best, *same = bests.values()
+        assert same == [best] * len(same), f"after command {number}, {command}: {bests}"
 
 
 @pytest.mark.parametrize("seed", range(1, FLOWS + 1))

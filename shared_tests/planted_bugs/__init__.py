@@ -10,6 +10,7 @@ the way its own code invites, and the very tests that guard them must notice.
 | module | what it is for |
 |---|---|
 | `bugs.txt` | the bugs: for each a name, a section of the rulebook, a patch for V1 and one for V2 |
+| `files.txt` | where the files are that the bugs change: an alias each |
 | `patch` | reads them, and applies one |
 | `hunt` | plants a bug in a copy of the project and runs the tests there until one fails |
 | `page` | the table of which test found what |

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from ..programs import PROGRAMS, ROOT
+from ..programs.program import PROGRAMS, ROOT
 from .hunt import NO_BUG, Verdict
 from .patch import Bug
 
@@ -29,7 +29,7 @@ The tests run in a fixed order: the scenarios of the section that the bug offend
 scenarios, random sessions, the version's own tests. The table names the **first** test that fails,
 so the later a bug is found in that order, the fewer tests see it. A bare name is a scenario.
 
-```
+```sh
 python -m shared_tests.planted_bugs                 writes this page
 python -m shared_tests.planted_bugs --only "IOC"    shows the verdicts for some bugs
 ```
@@ -37,7 +37,7 @@ python -m shared_tests.planted_bugs --only "IOC"    shows the verdicts for some 
 
 
 def page(bugs: Sequence[Bug], verdicts: Sequence[Verdict]) -> str:
-    """Return the whole page as Markdown."""
+    """The whole page as Markdown."""
     killed_by = {(verdict.bug, verdict.version): verdict.killed_by for verdict in verdicts}
     killed = {
         version: sum(bool(killed_by[bug.name, version]) for bug in bugs) for version in PROGRAMS
@@ -54,7 +54,7 @@ def page(bugs: Sequence[Bug], verdicts: Sequence[Verdict]) -> str:
 
 
 def shown(test: str) -> str:
-    """Shorten a test's id to what tells it from others."""
+    """Shorten a test's id to what distinguishes it from others."""
     if not test:
         return "**not killed**"
     scenario = re.search(r"follows_the_scenario\[.*?-?(\d_.+)\]$", test)
@@ -63,7 +63,7 @@ def shown(test: str) -> str:
 
 
 def complaints(verdicts: Sequence[Verdict]) -> list[str]:
-    """Return what is wrong with the tests: bugs not found, and tests that fail without a bug."""
+    """What is wrong with the tests: bugs not found, and tests that fail without a bug."""
     return [
         f"{verdict.version}: {verdict.bug}: {verdict.killed_by or 'no test fails'}"
         for verdict in verdicts

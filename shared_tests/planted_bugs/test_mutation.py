@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from ..programs import PROGRAMS
+from ..programs.program import PROGRAMS
 from .mutation import EQUIVALENT, MUTATED, Result, Survivor, page, read_reasons
+from .patch import ALIASES
 
 REASONS = read_reasons(EQUIVALENT.read_text(encoding="utf-8"))
-FILE = "engine/order_book.py"
+ALIAS = "order_book"
+FILE = ALIASES["v1"][ALIAS]
 
 
 @pytest.mark.parametrize("survivor", REASONS, ids=lambda survivor: survivor.new.strip())
 def test_a_reason_is_about_lines_that_are_still_there(survivor: Survivor) -> None:
     assert REASONS[survivor]
-    assert survivor.file in MUTATED[survivor.version]
+    assert survivor.alias in MUTATED[survivor.version]
     source = (PROGRAMS[survivor.version] / survivor.file).read_text(encoding="utf-8")
-    lines = "\n".join(line.strip() for line in source.splitlines())
+    lines = "\n".join([*(line.strip() for line in source.splitlines()), ""])
     assert f"\n{survivor.old}\n" in lines
 
 
@@ -32,14 +34,14 @@ def test_a_reason_is_about_lines_that_are_still_there(survivor: Survivor) -> Non
 def test_a_mutant_inside_a_text_is_only_worded_differently(
     old: str, new: str, is_wording: bool
 ) -> None:
-    assert Survivor("v1", FILE, old, new).is_wording is is_wording
+    assert Survivor("v1", ALIAS, old, new).is_wording is is_wording
 
 
-def test_the_page_tells_survivors_with_a_reason_from_those_without() -> None:
-    known = Survivor("v1", FILE, "a < b", "a <= b")
-    unknown = Survivor("v1", FILE, "b < c", "b <= c")
-    wording = Survivor("v1", FILE, 'say("no one")', 'say("NO ONE")')
-    results = [Result("v1", FILE, 8, [known, unknown, wording])]
+def test_the_page_lists_survivors_with_a_reason_apart_from_those_without() -> None:
+    known = Survivor("v1", ALIAS, "a < b", "a <= b")
+    unknown = Survivor("v1", ALIAS, "b < c", "b <= c")
+    wording = Survivor("v1", ALIAS, 'say("no one")', 'say("NO ONE")')
+    results = [Result("v1", ALIAS, 8, [known, unknown, wording])]
     text = page(results, {known: "They are never equal."})
     assert "**5 of 8 mutants are killed, 62.5%.**" in text
     assert f"| V1 | `{FILE}` | 8 | 5 | 1 | 1 | 1 |" in text

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from ..programs import PROGRAMS
+from ..programs.program import PROGRAMS
 from .hunt import hunt
 from .patch import Bug, read_bugs
 

@@ -1,9 +1,9 @@
 """An outside judge: Tracebook, which compares engines of any language with a reference of its own.
 
-The other tests here hold V1 and V2 to a rulebook that was written for them. This one asks somebody
-who has never seen that rulebook. `tracebook-conformance` makes up order flows, sends each to its
-own engine and, over NDJSON, to a candidate program, and compares every outcome, every trade and the
-whole queue after every event.
+The other tests here hold V1 and V2 to a rulebook that was written for them. This one asks a judge
+whose author has never seen that rulebook. `tracebook-conformance` makes up order flows, sends each
+to its own engine and, over NDJSON, to a candidate program, and compares every outcome, every trade
+and the whole queue after every event.
 
 | module | what it is for |
 |---|---|

@@ -25,7 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ..adapters import ENGINES
+from ..engines.adapters import ENGINES
 from .candidate import Candidate, Message, NotInTheRulebook, Settings
 
 CANDIDATES = {"v1": "v1", "v2": "v2-memory", "v2-disk": "v2-disk"}
@@ -47,7 +47,7 @@ def parse(line: str) -> Message:
 
 
 def answers(name: str, candidate: Candidate, messages: Iterator[Message]) -> Iterator[Message]:
-    """Yield the answer to every message behind `hello` and before `finish`."""
+    """Yield the answer to every message after `hello` and before `finish`."""
     yield {"type": "ready", **PROTOCOL, "engine": identity(name)}
     count = 0
     for message in messages:
@@ -73,12 +73,12 @@ def greeted(hello: Message) -> Settings:
 
 
 def identity(name: str) -> Message:
-    """Return how the engine is named in the judge's reports."""
+    """How the engine is named in the judge's reports."""
     return {"name": f"order-matching-engine {name}", "version": "0.1.0", "language": "Python"}
 
 
 def with_all_fields(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an event in which what was left out is there with its default."""
+    """An event in which what was left out is there with its default."""
     defaults = {"order_type": "LIMIT", "price": None, "quantity": None, "owner": -1}
     return defaults | dict(event)
 

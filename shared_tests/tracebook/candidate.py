@@ -1,22 +1,22 @@
 """The judge's language on one side, the rulebook's on the other.
 
-What the judge says, and what the engine is told:
+What the judge says, and what the engine gets:
 
 - A *symbol* may be longer than ours. The engine knows them as S1, S2 … in the order of appearance.
 - An *order id* is unique among the active orders of one symbol, and free again afterwards; ours
   name one order for ever, engine-wide. So every `new` gets a fresh id. Only while the judge's id is
   in use does it get the same one: then it is the engine that says DUPLICATE_ORDER_ID.
-- An *owner* is any integer, and -1 is nobody. Participants are 1, 2 … in the order of appearance.
+- An *owner* is any integer, and -1 is no owner. Participants are 1, 2 … in the order of appearance.
 - *Price* and *quantity* are decimals: see `units`.
 - LIMIT is LIMIT GTC, MARKET is MARKET IOC without the price, IOC and FOK are LIMIT IOC and FOK.
 - The *self-trade policy* holds for a whole run: NONE, CANCEL_RESTING, CANCEL_INCOMING are our NONE,
-  CANCEL_MAKER, CANCEL_TAKER, said by every order; but NONE by those of nobody, which may trade with
+  CANCEL_MAKER, CANCEL_TAKER, said by every order; but NONE by those of no owner, who may trade with
   each other.
 - `cancel`, `reduce` (by an amount) and `replace` (a new price or remaining quantity, or both; the
   place is lost) are the same here, sent by the order's own participant.
 - `clear` becomes one `mass_cancel` for every participant with an order in the book.
 
-What the engine answers, and what the judge is told:
+What the engine answers, and what the judge gets:
 
 - UNKNOWN_ORDER and TOO_LATE are ORDER_NOT_ACTIVE; DUPLICATE_ORDER_ID is itself; any other refusal
   is INVALID_ORDER for a `new` or `reduce`, INVALID_REPLACEMENT for a `replace`.
@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ..engine import MAX, Command, Engine, Event
+from ..engines.engine import MAX, Command, Engine, Event
 from .queues import Queues, Resting
 from .units import Units, canonical
 
@@ -125,7 +125,7 @@ class Candidate:
         }
 
     def state(self) -> Message:
-        """Return every queue of every book, in the order of priority."""
+        """Every queue of every book, in the order of priority."""
         return {
             "books": [
                 {
@@ -181,7 +181,7 @@ class Candidate:
         return self.last_order_id
 
     def _named(self, command: str, event: Mapping[str, Any]) -> dict[str, object]:
-        """Return a command that names an order, in the name of its participant."""
+        """A command that names an order, in the name of its participant."""
         book = self.books.get(event["symbol"])
         order_id = book.latest.get(event["order_id"], NEVER_USED) if book else NEVER_USED
         order = self.queues.orders.get(order_id)
@@ -254,7 +254,7 @@ def is_trade(event: Event) -> bool:
 
 
 def outcome(op: str, events: list[Event]) -> Message:
-    """Return whether the engine did what it was told, and otherwise why not.
+    """Whether the engine did what the command asks, and otherwise why not.
 
     >>> outcome("replace", [{"event": "cancel_rejected", "reason": "INVALID_QUANTITY"}])["reason"]
     'INVALID_REPLACEMENT'
@@ -268,6 +268,6 @@ def outcome(op: str, events: list[Event]) -> Message:
 
 
 def digest(state: Message) -> str:
-    """Return the judge's hash of a state: SHA-256 of its JSON, keys sorted, without spaces."""
+    """The judge's hash of a state: SHA-256 of its JSON, keys sorted, without spaces."""
     text = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

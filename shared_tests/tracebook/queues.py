@@ -1,4 +1,4 @@
-"""The books as somebody sees them who only reads the published events.
+"""The books as a reader of the published events alone sees them.
 
 The judge asks for every queue, order by order; the engines publish levels. So the queues are
 rebuilt here from the events, as a participant would do it, and after every command the rebuilt
@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..engine import Event
+from ..engines.engine import Event
 
 
 @dataclass
@@ -68,13 +68,13 @@ class Queues:
             self.orders[order_id].remaining = remaining
 
     def side(self, symbol: str, side: str) -> list[Resting]:
-        """Return one side of one book, best price first, oldest first."""
+        """One side of one book, best price first, oldest first."""
         sign = -1 if side == "BUY" else 1
         queue = [o for o in self.orders.values() if o.symbol == symbol and o.side == side]
         return sorted(queue, key=lambda order: sign * (order.price or 0))
 
     def state_hash(self) -> str:
-        """Return the hash of the canonical state (rulebook 7)."""
+        """The hash of the canonical state (rulebook 7)."""
         return hashlib.sha256("".join(self._canonical_lines()).encode()).hexdigest()
 
     def _canonical_lines(self) -> Iterator[str]:

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from ..adapters import V1
-from ..engine import Event, encode
-from ..programs import ROOT
+from ..engines.adapters import V1
+from ..engines.engine import Event, encode
+from ..programs.program import ROOT
 from .adapter import identity, parse, with_all_fields
 from .candidate import Candidate, Settings
 
@@ -53,7 +53,7 @@ IN_SCOPE = [
 
 
 def candidate(name: str, module: str = "shared_tests.tracebook.adapter") -> Any:
-    """Return what the judge needs to start the adapter of one version, once per flow."""
+    """What the judge needs to start the adapter of one version, once per flow."""
     command = [sys.executable, "-m", module, name]
     return tracebook.ExternalProcessAdapterFactory(command, timeout_seconds=5.0, cwd=ROOT)
 

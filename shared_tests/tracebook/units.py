@@ -45,18 +45,18 @@ class Units:
             return int(lots.to_integral_value(rounding=ROUND_HALF_EVEN))
 
     def price(self, ticks: int) -> str:
-        """Return a price as the judge writes it."""
+        """A price as the judge writes it."""
         with localcontext(prec=DIGITS):
             return canonical(ticks * self.tick_size)
 
     def quantity(self, lots: int) -> str:
-        """Return a quantity as the judge writes it."""
+        """A quantity as the judge writes it."""
         with localcontext(prec=DIGITS):
             return canonical(lots * self.lot_size)
 
 
 def canonical(number: Decimal) -> str:
-    """Return the one way to write a number: no exponent, no zeros at the end.
+    """The one way to write a number: no exponent, no zeros at the end.
 
     >>> canonical(Decimal("1E+2")), canonical(Decimal("0.500")), canonical(Decimal("0.00"))
     ('100', '0.5', '0')
