@@ -9,14 +9,16 @@ What is measured, one module each:
 | `matching` | operations a second in memory, all events made: every engine, the same operations |
 | `anatomy` | where V2's time goes, and why it is not faster still |
 | `durable` | what a log costs that is synced before anything is answered; what the audit costs |
+| `sustained` | does the audit fall behind under load that does not end? does memory grow? |
 | `latency` | how long a client waits, by clients and by offered rate |
 | `recovery` | commands replayed a second; bytes of log a command |
 | `growth` | does an operation cost more in a large book? bytes of memory an order |
 | `threads` | what removing V1's lock buys under the interpreter's own lock, and what it does not |
 | `end_to_end` | `main.py` as a program, parsing included |
+| `cluster` | the replicated log: by replicas, by partitions, one command at a time |
 
-`workload` makes the operations, `engines` has the loop of each engine, `measure` the clock,
-`findings` what is handed back, `report` the page.
+`workload` makes the operations, `engines` has the loop of each engine, `peers` other people's
+engines, `measure` the clock, `findings` what is handed back, `report` the page.
 
 How to read it: a figure is a median with the smallest and the largest. What is compared was
 measured in turns in one process. Trust a ratio more than a rate, and neither more than its spread.

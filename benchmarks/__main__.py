@@ -19,11 +19,13 @@ BENCHMARKS = (
     "matching",
     "anatomy",
     "durable",
+    "sustained",
     "latency",
     "recovery",
     "growth",
     "threads",
     "end_to_end",
+    "cluster",
 )
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 REPETITIONS = 7
@@ -37,12 +39,14 @@ EPILOG = """\
 benchmarks:
   matching     in memory: every engine, synthetic and real order flow
   anatomy      where V2's time goes, and why it is not faster still
-  durable      with a log that is synced: batches of 1, 64 and 1024, audit off and on
+  durable      with a log that is synced: small, middle and full batches, audit off and on
+  sustained    a minute at 70 % of the maximum, audit on: what lags, what grows
   latency      how long a client waits: closed loop, and against offered rates
   recovery     replay from the log, with and without a snapshot; bytes on the disk
   growth       books of 1,000 to 1,000,000 orders; bytes of memory
   threads      V1's lock against V2's queue, 1 to 16 threads; batches; the convoy
   end_to_end   main.py run and main.py stdio as programs, parsing included
+  cluster      the replicated log on this machine: replicas, partitions, latency
 
 examples:
   python -m benchmarks quick                       does everything run? (under two minutes)

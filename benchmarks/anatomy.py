@@ -1,12 +1,12 @@
 """Where V2's time goes, and with it why it is not faster still.
 
 The first table takes the matcher's run apart by kind of operation, beside `matching-engine`. Every
-operation is timed by itself, less what reading the clock takes, so the figures are somewhat larger
-than a whole run's.
+operation is timed by itself, less what reading the clock takes, so the figures are larger than a
+whole run's: V2's matcher, which is made for batches, gets batches of one here.
 
-The second asks what is left for a matcher to be quick at: the same commands built with nobody to
-carry them out, and the same commands and the same events built again by a loop that knows them
-beforehand. No engine that builds these objects can go below that, whatever its rules cost.
+The second asks what is left for a matcher to be quick at: the same commands built and not carried
+out, and the same commands and the same events built again by a loop that knows them beforehand. No
+engine that builds these objects can go below that, whatever its rules cost.
 
 The third takes a replay apart. V2 reads (checksums, decoding), applies, then encodes the events
 that it has derived to compare them with the log's. `matching-engine` reads and applies.
@@ -29,15 +29,15 @@ from typing import Any
 
 import msgspec
 
-from shared_tests.peers.adapters import load
-from v2_event_driven_engine.engine.matcher import Matcher
-from v2_event_driven_engine.engine.storage import DirectoryStorage
-from v2_event_driven_engine.engine.wal_format import encode_outcomes
-from v2_event_driven_engine.engine.wal_reader import LogReader
+from v2_event_driven_engine.engine.log.format import encode_outcomes
+from v2_event_driven_engine.engine.log.storage import DirectoryStorage
+from v2_event_driven_engine.engine.market.matcher import Matcher
+from v2_event_driven_engine.engine.wal_event_store import WalEventStore
 
-from .engines import V2_LISTING, Engine, MatchingEngine, V2Matcher, v2_commands
+from .engines import V2_LISTING, Engine, MatchingEngine, V2Matcher, V2MatcherOneByOne, v2_commands
 from .findings import Options, Row, Section, Series, Table
 from .measure import directory, interleaved, seconds, still_collector
+from .peers.adapters import load
 from .recovery import log, peer_log
 from .workload import CANCEL, Fill, Flow, Operation, expected, mixed
 
@@ -74,7 +74,7 @@ def _by_kind(flow: Flow, missing: str | None, options: Options) -> Table:
         kind_of(operation, fills)
         for operation, fills in zip(flow.operations, expected(flow).fills, strict=True)
     ][flow.preload :]
-    engines: list[type[Engine]] = [V2Matcher, *([] if missing else [MatchingEngine])]
+    engines: list[type[Engine]] = [V2MatcherOneByOne, *([] if missing else [MatchingEngine])]
     found: dict[str, list[dict[str, float]]] = {engine.name: [] for engine in engines}
     for repetition in range(options.repetitions):
         for engine in engines:
@@ -105,7 +105,7 @@ def kind_of(operation: Operation, fills: list[Fill]) -> str:
 
 
 def one_by_one(engine: type[Engine], flow: Flow, kinds: list[str]) -> dict[str, float]:
-    """The mean nanoseconds of an operation of each kind, behind the preload."""
+    """The mean nanoseconds of an operation of each kind, after the preload."""
     clock = time.perf_counter_ns
     book = engine()
     book.run(flow.operations[: flow.preload])
@@ -159,16 +159,14 @@ def _floor(flow: Flow, options: Options) -> Table:
 def _replay(operations: list[Operation], missing: str | None, options: Options) -> Table:
     with directory() as ours, directory() as theirs:
         log(ours, [V2_LISTING, *v2_commands(operations)], len(operations))
-        storage = DirectoryStorage(ours)
-        batches = [(b.header.timestamp_ns, b.body.commands) for b in LogReader(storage)]
+        written = WalEventStore(DirectoryStorage(ours))
+        batches = [(b.first_sequence, b.timestamp_ns, b.commands) for b in written.read()]
         matcher = Matcher()
-        derived = [
-            [event for events in matcher.apply_all(*batch) for event in events] for batch in batches
-        ]
+        derived = [matcher.apply(*batch) for batch in batches]
         builds: dict[str, Callable[[], object]] = {
-            "V2, reading": lambda: deque(LogReader(storage), maxlen=0),
+            "V2, reading": lambda: deque(written.read(), maxlen=0),
             "V2, applying": partial(_applies, batches),
-            "V2, encoding the events": lambda: deque(map(_encoded, derived), maxlen=0),
+            "V2, encoding the events": lambda: deque(map(encode_outcomes, derived), maxlen=0),
         }
         if missing is None:
             peer_log(theirs, operations, None)
@@ -185,14 +183,10 @@ def _replay(operations: list[Operation], missing: str | None, options: Options) 
     return Table("A replay, step by step", work, ["ns a command"], rows)
 
 
-def _applies(batches: Iterable[tuple[int, list[Any]]]) -> None:
+def _applies(batches: Iterable[tuple[int, int, Iterable[Any]]]) -> None:
     matcher = Matcher()
-    for timestamp_ns, commands in batches:
-        matcher.apply_all(timestamp_ns, commands)
-
-
-def _encoded(events: list[Any]) -> bytes:
-    return encode_outcomes([events])
+    for batch in batches:
+        matcher.apply(*batch)
 
 
 def _peer_applies(commands: Iterable[Any]) -> None:

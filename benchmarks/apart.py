@@ -9,8 +9,9 @@ from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.connection import Connection
 
+from v2_event_driven_engine.main import SWITCH_INTERVAL_SECONDS
+
 from .findings import Options, Section
-from .measure import SWITCH_INTERVAL_SECONDS
 
 
 def measure_apart(
@@ -18,7 +19,7 @@ def measure_apart(
 ) -> Section | None:
     """Let the module `name` measure; None if it failed, or if its process was killed.
 
-    `status` is told what is being done.
+    `status` is called with what is being done.
     """
     spawning = multiprocessing.get_context("spawn")  # nothing is inherited
     ours, theirs = spawning.Pipe(duplex=False)
@@ -36,7 +37,7 @@ def measure_apart(
 
 
 def _work(parent: Connection, name: str, quick: bool, repetitions: int) -> None:
-    """The other process: measure, tell what is being done, send the section."""
+    """The other process: measure, say what is being done, send the section."""
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     benchmark = import_module(f"{__package__}.{name}")
     try:

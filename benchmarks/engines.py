@@ -4,7 +4,7 @@ A loop builds the engine's own command and has it carried out; both are timed. I
 just as the engine gives it: what has to be translated to compare it is translated elsewhere, while
 no clock runs. So the loop that is timed is the very loop that is checked.
 
-The peers' constructors and their best levels are those of `shared_tests.peers`.
+The peers' constructors and their best levels are those of `benchmarks.peers`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import Any, ClassVar
 
 import v1_order_matching_engine as v1
 import v2_event_driven_engine as v2
-from shared_tests.peers import adapters
-from shared_tests.peers.protocol import Peer
-from v2_event_driven_engine.engine.matcher import Matcher
-from v2_event_driven_engine.engine.receipt import Receipt
-from v2_event_driven_engine.engine.trade import TradeExecuted
+from v2_event_driven_engine.cli.session import IN_FLIGHT
+from v2_event_driven_engine.engine.market.matcher import Matcher
+from v2_event_driven_engine.engine.sequencer import MAX_BATCH
 
 from .measure import directory
+from .peers import adapters
+from .peers.protocol import Peer
 from .workload import BUY, BUY_IOC, CANCEL, REDUCE, SELL, Best, Fill, Operation
 
 SYMBOL = adapters.SYMBOL
-IN_FLIGHT = 8192
-"""How many commands one producer has on their way at most, where it need not wait for answers."""
 
 V1_LISTING = v1.ListInstrument(SYMBOL, "1", "1")
 V2_LISTING = v2.ListInstrument(SYMBOL, "1", "1")
@@ -102,6 +101,12 @@ def v2_commands(operations: Iterable[Operation]) -> Iterator[Any]:
             yield new_order(order_id, 1, SYMBOL, side, limit, price, quantity, ioc)
 
 
+def batches(commands: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of commands, built as they are asked for."""
+    while batch := list(islice(commands, size)):
+        yield batch
+
+
 class V1(Engine):
     """`MatchingEngine.submit` from one thread."""
 
@@ -148,14 +153,15 @@ class V1(Engine):
 
 
 def pipelined(
-    engine: v2.EventDrivenMatchingEngine, commands: Iterable[Any], window: int = IN_FLIGHT
+    engine: v2.MatchingEngine, commands: Iterable[Any], window: int = IN_FLIGHT
 ) -> Iterator[Any]:
     """Submit with up to `window` on their way, and yield the answers in order.
 
-    With a full window the producer sleeps until half of it is answered. A producer that waits for
-    the oldest alone is woken for every single answer, and takes turns with the writer.
+    The window is as wide as that of `main.py run` and `stdio`. With a full one the producer sleeps
+    until half of it is answered. A producer that waits for the oldest alone is woken for every
+    single answer, and takes turns with the writer.
     """
-    receipts: deque[Receipt[Any]] = deque()
+    receipts: deque[v2.Receipt[Any]] = deque()
     for command in commands:
         if len(receipts) == window:
             receipts[window // 2].result()
@@ -168,66 +174,93 @@ def pipelined(
         yield receipts.popleft().result()
 
 
+def pipelined_many(
+    engine: v2.MatchingEngine, commands: Iterable[Any], window: int = IN_FLIGHT
+) -> Iterator[Any]:
+    """As `pipelined`, with `submit_many`: as many commands in each list as in a full batch."""
+    receipts: deque[v2.Receipt[Any]] = deque()
+    most = max(window // MAX_BATCH, 1)
+    for many in batches(iter(commands), min(window, MAX_BATCH)):
+        if len(receipts) == most:
+            receipts[most // 2].result()
+            while len(receipts) > most // 2:
+                yield from receipts.popleft().result()
+        receipts.append(engine.submit_many(many))
+    while receipts:
+        yield from receipts.popleft().result()
+
+
 @contextmanager
-def v2_engine(*, durable: bool, max_batch: int = 1024) -> Iterator[v2.EventDrivenMatchingEngine]:
+def v2_engine(*, durable: bool, max_batch: int = MAX_BATCH) -> Iterator[v2.MatchingEngine]:
     """V2 with the instrument listed; `durable` puts its log on the disk, without audit."""
     listed = [V2_LISTING]
     with ExitStack() as held:
         if durable:
-            engine = v2.EventDrivenMatchingEngine.open(
+            engine = v2.MatchingEngine.open(
                 held.enter_context(directory()),
                 instruments=listed, max_batch=max_batch, audit=False,
             )  # fmt: skip
         else:
-            engine = v2.EventDrivenMatchingEngine.in_memory(instruments=listed, max_batch=max_batch)
-        held.enter_context(engine).state()  # answered behind the listing
-        yield engine
+            engine = v2.MatchingEngine.in_memory(instruments=listed, max_batch=max_batch)
+        yield held.enter_context(engine)
 
 
 class V2(Engine):
     """What V2's builds have in common."""
 
     def fills(self, answer: Any) -> list[Fill]:
-        trades = (event for event in answer if type(event) is TradeExecuted)
+        trades = (event for event in answer if type(event) is v2.TradeExecuted)
         return [(trade.maker_order_id, trade.price, trade.quantity) for trade in trades]
 
     @staticmethod
-    def first(bids: list[tuple[int, int, int]], asks: list[tuple[int, int, int]]) -> Any:
-        """Both bests, from the rows of a book."""
+    def first(depth: v2.Depth) -> tuple[Best, Best]:
+        """Both bests."""
+        bids, asks = depth
         return bids[0][:2] if bids else None, asks[0][:2] if asks else None
 
 
 class V2Matcher(V2):
-    """`Matcher.apply`: the rules, without queue, thread and log."""
+    """`Matcher.apply`: the rules, without queue, thread and log.
+
+    It is called as the writer calls it under load, with a full batch of commands. A call with one
+    command alone costs a quarter more.
+    """
 
     name = "V2, matcher alone"
+    answers_at_once = False
 
     def __init__(self) -> None:
         self.matcher = Matcher()
-        self.matcher.apply(1, 1, V2_LISTING)
+        self.matcher.apply(1, 1, [V2_LISTING])
+
+    def answers(self, operations: Iterable[Operation]) -> Iterator[Any]:
+        for commands in batches(v2_commands(operations), MAX_BATCH):
+            sequence = self.matcher.sequence + 1
+            yield from self.matcher.apply(sequence, sequence, commands)
+
+    def bests(self) -> tuple[Best, Best]:
+        return self.first(self.matcher.depth(SYMBOL, 1))
+
+
+class V2MatcherOneByOne(V2Matcher):
+    """The same in batches of one, so that each operation can be timed by itself."""
+
+    name = "V2, matcher alone, batches of one"
+    answers_at_once = True
 
     def answers(self, operations: Iterable[Operation]) -> Iterator[Any]:
         apply = self.matcher.apply
         new_order, cancel_order = v2.NewOrder, v2.CancelOrder
         buy, sell, limit = v2.Side.BUY, v2.Side.SELL, v2.OrderType.LIMIT
         sequence = self.matcher.sequence
-        for operation in operations:
-            kind, order_id, price, quantity = operation
+        for kind, order_id, price, quantity in operations:
             sequence += 1
             if kind == CANCEL:
-                yield apply(sequence, sequence, cancel_order(order_id, 1))
-            elif kind <= SELL:
+                command: v2.Command = cancel_order(order_id, 1)
+            else:
                 side = buy if kind == BUY else sell
                 command = new_order(order_id, 1, SYMBOL, side, limit, price, quantity)
-                yield apply(sequence, sequence, command)
-            else:
-                (other,) = v2_commands([operation])
-                yield apply(sequence, sequence, other)
-
-    def bests(self) -> tuple[Best, Best]:
-        book = self.matcher.books[SYMBOL]
-        best: tuple[Best, Best] = self.first(book.bids.depth(1), book.asks.depth(1))
-        return best
+            yield apply(sequence, sequence, (command,))[0]
 
 
 class V2Engine(V2):
@@ -237,17 +270,25 @@ class V2Engine(V2):
     answers_at_once = False
 
     def __init__(self) -> None:
-        self.engine = v2.EventDrivenMatchingEngine.in_memory(instruments=[V2_LISTING])
+        self.engine = v2.MatchingEngine.in_memory(instruments=[V2_LISTING])
 
     def answers(self, operations: Iterable[Operation]) -> Iterator[Any]:
         yield from pipelined(self.engine, v2_commands(operations))
 
     def bests(self) -> tuple[Best, Best]:
-        best: tuple[Best, Best] = self.first(*self.engine.book(SYMBOL).depth(1))
-        return best
+        return self.first(self.engine.book(SYMBOL).depth(1))
 
     def close(self) -> None:
         self.engine.close()
+
+
+class V2EngineMany(V2Engine):
+    """The same with `submit_many`, as many commands on their way."""
+
+    name = "V2, engine in memory, submit_many"
+
+    def answers(self, operations: Iterable[Operation]) -> Iterator[Any]:
+        yield from pipelined_many(self.engine, v2_commands(operations))
 
 
 # -- Other people's ------------------------------------------------------------------------------
@@ -287,7 +328,7 @@ class MatchingEngine(Foreign):
 
     @staticmethod
     def commands(operations: Iterable[Operation]) -> Iterator[Any]:
-        """Its commands; it prevents self-trades unless told not to."""
+        """Its commands; without the last argument it would prevent self-trades."""
         module = adapters.load("matching_engine")
         new_order, cancel_order = module.NewOrder, module.CancelOrder
         buy, sell, limit = module.Side.BUY, module.Side.SELL, module.OrderType.LIMIT
@@ -325,7 +366,7 @@ class MatchingEngine(Foreign):
 
 
 class Liquibook(Foreign):
-    """C++ behind SWIG. It makes no events: a listener notes each fill, and that is all."""
+    """C++, called through SWIG. It makes no events: a listener notes each fill, and that is all."""
 
     name = "liquibook"
     module = "liquibook"
@@ -355,7 +396,7 @@ class Liquibook(Foreign):
     def answers(self, operations: Iterable[Operation]) -> Iterator[Any]:
         make, book = self.peer.module.SimpleOrder, self.peer.book
         add, cancel, trades = book.add, book.cancel, self.trades
-        orders = self.peer.orders  # it keeps bare pointers: somebody has to keep the orders
+        orders = self.peer.orders  # it keeps bare pointers: the orders must be kept here
         for kind, order_id, price, quantity in operations:
             if kind == CANCEL:
                 cancel(orders[order_id])
@@ -373,7 +414,7 @@ class Liquibook(Foreign):
 
 
 class OrderlyChaos(Foreign):
-    """C++ behind ctypes; trades come by callback."""
+    """C++, called by ctypes; trades come by callback."""
 
     name = "orderly-chaos"
     module = "orderly_chaos"
@@ -503,7 +544,7 @@ class PyOrderBook(Foreign):
         ]
 
 
-OURS: tuple[type[Engine], ...] = (V1, V2Matcher, V2Engine)
+OURS: tuple[type[Engine], ...] = (V1, V2Matcher, V2Engine, V2EngineMany)
 PEERS: tuple[type[Foreign], ...] = (
     MatchingEngine,
     Liquibook,

@@ -79,7 +79,7 @@ class Target(msgspec.Struct, frozen=True):
     reason: str = ""
     """Why there is no figure, where there is none."""
     obstacle: str = ""
-    """What stands in the way: told where the target is missed."""
+    """What is in the way: printed where the target is missed."""
 
     @property
     def met(self) -> bool:
@@ -105,7 +105,7 @@ class Section(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Options:
-    """How thoroughly to measure, and whom to tell what is being done."""
+    """How thoroughly to measure, and what to call with what is being done."""
 
     quick: bool
     repetitions: int

@@ -7,9 +7,10 @@ there. Both engines get the same, in turns. What grows is mostly the way to memo
 small book stay in the processor's cache, those of a large one do not.
 
 Memory is what Python's allocator holds (`tracemalloc`) after the work, divided by orders: the
-engine's own objects, and the integers that it keeps of the commands. An order that has ended leaves
-its id behind in V1 and V2, which never let an id be used again; `matching-engine` forgets it, and
-does take it again.
+engine's own objects, and the integers that it keeps of the commands. The id of an order that has
+ended stays in V1 and V2, which never let an id be used again; `matching-engine` forgets it, and
+does take it again. Before the orders that go are counted, others have come and gone: the table of
+the resting orders grows once, when the first do, and never again because of them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ BLOCK = (20_000, 2_000)
 """Operations a block, in a full run and in a quick one."""
 LEVELS = 1_000
 """Of the book whose memory is measured."""
-
+GONE = (1_000_000, 10_000)
+"""Orders that come and go in it, in a full run and in a quick one: tables that grow in steps have
+taken many."""
 
 OBSTACLE = """\
 A cancel drawn at random over a million orders finds the order, its neighbours, its level and its
@@ -122,7 +125,7 @@ def _block(book: Engine, operations: Iterator[Operation], size: int) -> float:
 
 def _memory(engines: list[type[Engine]], options: Options) -> tuple[Table, Series]:
     """Bytes a resting order and an id of the past, and the former of V2."""
-    count = options.pick(100_000, 10_000)
+    count, gone = options.pick(100_000, 10_000), options.pick(*GONE)
     rows: list[Row] = []
     per_order: dict[str, Series] = {}
     for engine in engines:
@@ -133,19 +136,25 @@ def _memory(engines: list[type[Engine]], options: Options) -> tuple[Table, Serie
             empty = _held()
             book.run(resting(count, LEVELS))
             full = _held()
-            book.run(come_and_gone(count))
+            book.run(come_and_gone(count, count))
+            before = _held()
+            book.run(come_and_gone(2 * count, gone))
             later = _held()
             tracemalloc.stop()
         per_order[engine.name] = Series.of([(full - empty) / count])
-        rows.append(Row(engine.name, [per_order[engine.name], Series.of([(later - full) / count])]))
-    work = f"{count:,} orders on {LEVELS:,} levels; then {count:,} that are added and canceled."
+        per_id = Series.of([(later - before) / gone])
+        rows.append(Row(engine.name, [per_order[engine.name], per_id]))
+    work = (
+        f"{count:,} orders on {LEVELS:,} levels; {count:,} that are added and canceled; then "
+        f"{gone:,} more, which are the orders that are gone."
+    )
     columns = ["bytes a resting order", "bytes an order that is gone"]
     return Table("Memory", work, columns, rows), per_order[V2Matcher.name]
 
 
-def come_and_gone(count: int) -> Iterator[Operation]:
-    """Orders that are canceled at once, in a book filled with as many by `resting`."""
-    for order_id in range(count + 1, 2 * count + 1):
+def come_and_gone(last_id: int, count: int) -> Iterator[Operation]:
+    """Orders that are canceled at once, in a book filled by `resting`; the ids after `last_id`."""
+    for order_id in range(last_id + 1, last_id + count + 1):
         yield BUY, order_id, FIRST_MID - 1, LOTS
         yield CANCEL, order_id, 0, 0
 

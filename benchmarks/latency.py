@@ -8,13 +8,14 @@ under the interpreter's lock that costs more than the command.
 
 **Open loop.** Commands are due at fixed times, whatever becomes of those before, as it is with
 strangers who do not wait for each other. Latency counts from the time a command was *due*: an
-engine that falls behind cannot hide it by making its clients late (no coordinated omission). Rates
-are shares of what each engine reached in the closed loop with the most clients, so each column of
-rates is its own. Where a rate is not kept up with, latency grows with the length of the run and
-says only that. An answer is taken by a second thread (V2) or by a task of its own
+engine that cannot keep up cannot hide it by making its clients late (no coordinated omission).
+Rates are shares of what each engine reached in the closed loop with the most clients, so each
+column of rates is its own. Where a rate is not kept up with, latency grows with the length of the
+run and says only that. An answer is taken by a second thread (V2) or by a task of its own
 (`matching-engine`), which is work that the closed loops do not have.
 
-The log is synced, batches are of at most 1,024, the audit is off: `matching-engine` has none.
+The log is synced, batches are as large as V2 makes them at most, the audit is off:
+`matching-engine` has none.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from shared_tests.peers.adapters import load
-from v2_event_driven_engine.engine.receipt import Receipt
+from v2_event_driven_engine import Receipt
+from v2_event_driven_engine.engine.sequencer import MAX_BATCH
 
 from .engines import SYMBOL, MatchingEngine, v2_commands, v2_engine
 from .findings import Options, Plot, Point, Row, Section, Series, Table, Target, ratios
 from .measure import Loop, directory, interleaved, wait_percentiles
+from .peers.adapters import load
 from .threads import at_once, one_by_one
 from .workload import Operation, mixed
 
@@ -226,7 +228,7 @@ async def _worker() -> Any:
         )
         worker = load(f"{GATEWAY}.worker").MarketWorker(
             spec, journal, engine, report, hub,
-            batch_max=1024, queue_max=1_000_000, snapshot_every=10**12,
+            batch_max=MAX_BATCH, queue_max=1_000_000, snapshot_every=10**12,
         )  # fmt: skip
         worker.start()
         yield lambda command: worker.submit(lambda _sequence: command)

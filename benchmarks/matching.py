@@ -20,7 +20,7 @@ import itertools
 from collections.abc import Callable
 from functools import partial
 
-from .engines import OURS, PEERS, Engine, Liquibook, MatchingEngine, V2Matcher
+from .engines import OURS, PEERS, Engine, Liquibook, MatchingEngine, V2EngineMany, V2Matcher
 from .findings import Options, Row, Section, Series, Table, Target, ratios
 from .measure import interleaved, seconds
 from .workload import Expected, Flow, expected, fragment, mixed, real
@@ -45,6 +45,7 @@ def measure(options: Options) -> Section:
     targets = [
         _target("matching in memory, all events: V2's matcher", MatchingEngine, 2.0, rates),
         _target("matching in memory: V2's matcher, to `liquibook`", Liquibook, 1.0, rates),
+        *_engine_targets(rates),
     ]
     return Section("Matching in memory", __doc__ or "", tables, targets=targets, notes=notes)
 
@@ -108,7 +109,7 @@ def check(engine: type[Engine], flow: Flow, wanted: Expected) -> str:
 
 
 def rate(engine: type[Engine], flow: Flow) -> float:
-    """Operations a second, behind the preload."""
+    """Operations a second, after the preload."""
     book = engine()
     try:
         book.run(itertools.islice(flow.operations, flow.preload))
@@ -125,3 +126,15 @@ def _target(figure: str, peer: type[Engine], bound: float, rates: dict[str, list
         return Target(figure, None, bound, reason=f"`{peer.name}` did not run")
     measured = ratios(rates[V2Matcher.name], theirs)
     return Target(figure, measured, bound, obstacle="See [Anatomy](#anatomy).")
+
+
+def _engine_targets(rates: dict[str, list[float]]) -> list[Target]:
+    """What queue, receipts and threads leave of the matcher's rate, and how steadily."""
+    share = ratios(rates[V2EngineMany.name], rates[V2Matcher.name])
+    spread = Series.of([share.largest / share.smallest])
+    name = "V2's engine in memory, one producer with `submit_many`, to V2's matcher"
+    obstacle = "The engine checks each command again, and two threads share one interpreter."
+    return [
+        Target(name, share, 0.6, obstacle=obstacle),
+        Target("largest over smallest of that ratio", spread, 1.25, at_least=False),
+    ]

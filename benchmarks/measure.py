@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from v2_event_driven_engine.main import SWITCH_INTERVAL_SECONDS
+
 from .findings import Series
 
 Measured = TypeVar("Measured")
@@ -20,9 +22,6 @@ Measured = TypeVar("Measured")
 RESULTS = Path(__file__).resolve().parent / "results"
 """Logs of durable benchmarks lie here too: a temporary directory is often kept in memory, where
 syncing costs nothing."""
-
-SWITCH_INTERVAL_SECONDS = 0.0005
-"""As both versions' `main.py` run V2: see docs/scalability.md. Python's own default is 0.005."""
 
 
 @contextmanager

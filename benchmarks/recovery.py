@@ -1,14 +1,14 @@
-"""How fast a log is turned back into the state that it stands for.
+"""How fast a log is turned back into its state.
 
-The first table has both logs of the same operations: replayed from the first command, and behind a
+The first table has both logs of the same operations: replayed from the first command, and after a
 snapshot at nine tenths. V2 replays, derives every event again and compares it with the one that the
 log has; `matching-engine` logs commands only, and replays them.
 
 The second is V2's: the synthetic flow of `order_flow`, with every instruction of the rulebook, and
-resting orders restored from a snapshot alone. So recovery takes as long as the log behind the last
+resting orders restored from a snapshot alone. So recovery takes as long as the log after the last
 snapshot, not as long as the log.
 
-Bytes on the disk are counted without the unused rest of the last segment, which a clean shutdown
+Bytes on the disk are counted without the unused part of the last segment, which a clean shutdown
 gives back.
 """
 
@@ -23,16 +23,24 @@ from typing import Any
 
 import v2_event_driven_engine as v2
 from order_flow import line, synthetic
-from shared_tests.peers.adapters import load
-from v2_event_driven_engine.engine.recovery import recover, take_snapshot
-from v2_event_driven_engine.engine.storage import DirectoryStorage
-from v2_event_driven_engine.engine.wal_reader import segment_name, segment_numbers
-from v2_event_driven_engine.ndjson import parse
+from v2_event_driven_engine.cli.ndjson import parse
+from v2_event_driven_engine.engine.log.recovery import (
+    Recovered,
+    earliest_start,
+    follow,
+    recover,
+    take_snapshot,
+)
+from v2_event_driven_engine.engine.log.snapshot import Snapshots
+from v2_event_driven_engine.engine.log.storage import DirectoryStorage
+from v2_event_driven_engine.engine.sequencer import MAX_BATCH
+from v2_event_driven_engine.engine.wal_event_store import WalEventStore
 
-from .durable import batches, peer_end, v2_end
-from .engines import V2_LISTING, MatchingEngine, pipelined, v2_commands
+from .durable import peer_end, v2_end
+from .engines import V2_LISTING, MatchingEngine, batches, pipelined, v2_commands
 from .findings import Options, Row, Section, Series, Table, Target, ratios
 from .measure import directory, interleaved, seconds
+from .peers.adapters import load
 from .workload import Operation, mixed, resting
 
 SEED = 5
@@ -64,11 +72,10 @@ def _beside(
     with directory() as ours, directory() as theirs:
         options.status("writing the logs")
         log(ours, [V2_LISTING, *v2_commands(operations)], tail)
-        storage = DirectoryStorage(ours)
-        bytes_each = log_bytes(storage) / len(operations)
+        bytes_each = log_bytes(ours) / len(operations)
         builds: dict[str, Callable[[], object]] = {
-            f"V2, {FROM_THE_START}": partial(recover, storage, from_the_start=True),
-            f"V2, {FROM_A_SNAPSHOT}": partial(recover, storage),
+            f"V2, {FROM_THE_START}": partial(from_the_start, ours),
+            f"V2, {FROM_A_SNAPSHOT}": partial(from_a_snapshot, ours),
         }
         if missing is None:
             whole, cut = theirs / "whole", theirs / "cut"
@@ -78,7 +85,7 @@ def _beside(
             builds[f"{MatchingEngine.name}, {FROM_THE_START}"] = journal(whole).recover
             builds[f"{MatchingEngine.name}, {FROM_A_SNAPSHOT}"] = journal(cut).recover
             engine, _ = journal(whole).recover()
-            assert peer_end(engine) == v2_end(recover(storage).matcher)
+            assert peer_end(engine) == v2_end(from_a_snapshot(ours).matcher)
             peer_bytes = sum(path.stat().st_size for path in whole.rglob("*.wal"))
         taken = _timed(builds, options)
     rows = []
@@ -125,13 +132,12 @@ def _alone(options: Options) -> Table:
         log(long, flow, count * 9 // 10)
         options.status(f"writing a log of {orders:,} resting orders")
         log(large, [V2_LISTING, *v2_commands(resting(orders, LEVELS))], orders + 1)
-        storage, book = DirectoryStorage(long), DirectoryStorage(large)
-        bytes_each = log_bytes(storage) / count
+        bytes_each = log_bytes(long) / count
         taken = _timed(
             {
-                FROM_THE_START: partial(recover, storage, from_the_start=True),
-                FROM_A_SNAPSHOT: partial(recover, storage),
-                f"{orders:,} resting orders, from a snapshot": partial(recover, book),
+                FROM_THE_START: partial(from_the_start, long),
+                FROM_A_SNAPSHOT: partial(from_a_snapshot, long),
+                f"{orders:,} resting orders, from a snapshot": partial(from_a_snapshot, large),
             },
             Options(options.quick, min(options.repetitions, 5), options.status),
         )
@@ -152,15 +158,33 @@ def log(data_dir: Path, commands: Iterable[Any], snapshot_after: int) -> None:
     """Put commands through V2, and write a snapshot down on the way."""
     flow = iter(commands)
     for part in (itertools.islice(flow, snapshot_after), flow):
-        with v2.EventDrivenMatchingEngine.open(data_dir, audit=False) as engine:
+        with v2.MatchingEngine.open(data_dir, audit=False) as engine:
             deque(pipelined(engine, part), maxlen=0)
         if part is not flow:
-            take_snapshot(DirectoryStorage(data_dir))
+            take_snapshot(*v2_files(data_dir))
 
 
-def log_bytes(storage: DirectoryStorage) -> int:
-    """How long the whole log is."""
-    return sum(storage.size(segment_name(number)) for number in segment_numbers(storage))
+def v2_files(data_dir: Path) -> tuple[WalEventStore, Snapshots]:
+    """V2's log and its snapshots, to be read."""
+    storage = DirectoryStorage(data_dir)
+    return WalEventStore(storage), Snapshots(storage)
+
+
+def from_the_start(data_dir: Path) -> Recovered:
+    """V2's state, replayed from the first command, whatever snapshots there are."""
+    written, _ = v2_files(data_dir)
+    return follow(written, earliest_start(written))
+
+
+def from_a_snapshot(data_dir: Path) -> Recovered:
+    """V2's state, as an engine recovers it."""
+    return recover(*v2_files(data_dir))
+
+
+def log_bytes(data_dir: Path) -> int:
+    """How long V2's whole log is."""
+    written, _ = v2_files(data_dir)
+    return sum(written.files().values())
 
 
 def peer_log(data_dir: Path, operations: list[Operation], checkpoint_after: int | None) -> None:
@@ -172,7 +196,7 @@ def peer_log(data_dir: Path, operations: list[Operation], checkpoint_after: int 
     snapshot = load("matching_engine.snapshot")
     flow = iter(operations)
     for part in (itertools.islice(flow, checkpoint_after or 0), flow):
-        for commands in batches(MatchingEngine.commands(part), 1024):
+        for commands in batches(MatchingEngine.commands(part), MAX_BATCH):
             for command in map(sequencer.stamp, commands):
                 journal.append(command)
                 engine.process(command)

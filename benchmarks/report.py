@@ -12,19 +12,18 @@ from typing import Any
 
 import msgspec
 
-from shared_tests.peers.adapters import load
-
 from .findings import Plot, Point, Section, Series, Table, Target
+from .peers.adapters import load
 
 HEADER = """\
 # Benchmarks
 
     {command}
 
-made this page; it is not edited by hand. The figures behind it are in
-[benchmarks.json](benchmarks.json).
+made this page; it is not edited by hand. Its figures are in
+[benchmarks.json](benchmarks.json), too.
 {warning}
-A figure is a median, with the smallest and the largest behind it in parentheses; repetitions:
+A figure is a median, followed by the smallest and the largest in parentheses; repetitions:
 {repetitions}, unless a table says otherwise. What is compared was measured in turns, A, B, C, A, B,
 C …, in one process, and a ratio is the median of the ratios of such turns. Each section was
 measured in a process of its own.
@@ -143,7 +142,7 @@ def number(cell: Series | str) -> str:
 
 
 def _round(value: float) -> str:
-    """Three digits at least, and no more behind the point than that takes."""
+    """Three digits at least, and no more after the point than that takes."""
     size = abs(value)
     digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{digits}f}"

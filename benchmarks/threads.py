@@ -29,10 +29,13 @@ from typing import Any
 
 import v1_order_matching_engine as v1
 import v2_event_driven_engine as v2
+from v2_event_driven_engine.cli.session import IN_FLIGHT
+from v2_event_driven_engine.engine.sequencer import MAX_BATCH
+from v2_event_driven_engine.main import SWITCH_INTERVAL_SECONDS
 
-from .engines import IN_FLIGHT, SYMBOL, V1_LISTING, pipelined, v2_engine
+from .engines import SYMBOL, V1_LISTING, pipelined, v2_engine
 from .findings import Options, Plot, Point, Row, Section, Series, Table
-from .measure import SWITCH_INTERVAL_SECONDS, Loop, interleaved, percentile, wait_percentiles
+from .measure import Loop, interleaved, percentile, wait_percentiles
 
 PRODUCERS = (1, 2, 4, 8, 16)
 BATCHES = (1, 8, 64, 512, 4096)
@@ -108,7 +111,7 @@ def through_the_lock(producers: int, count: int) -> Loop:
 
 
 def through_the_queue(
-    producers: int, count: int, *, durable: bool, waiting: bool, max_batch: int = 1024
+    producers: int, count: int, *, durable: bool, waiting: bool, max_batch: int = MAX_BATCH
 ) -> Loop:
     """V2."""
     flows = [orders(v2, 1 + number, count // producers) for number in range(producers)]

@@ -50,7 +50,7 @@ class Flow(NamedTuple):
 def mixed(count: int, *, preload: int = PRELOAD, seed: int = 1) -> Flow:
     """A liquid market: 50 % passive orders, 35 % cancels, 15 % marketable orders.
 
-    Passive orders stand 1 to 20 ticks from a mid that walks at random, never across the spread;
+    Passive orders are 1 to 20 ticks from a mid that walks at random, never across the spread;
     cancels name any live order, each as likely; marketable orders are priced at the opposite best,
     and what they leave rests.
     """
@@ -108,8 +108,9 @@ def real(symbol: str) -> Flow | None:
 def fragment(flow: Flow) -> Flow:
     """What all engines have in common of a real flow: limit orders, and cancels that succeed.
 
-    A reduce is left out; an order that is good for now only is entered as one that stays, and its
-    rest is canceled by the next operation. Whatever that makes impossible later is left out, too.
+    A reduce is left out; an order that is good for now only is entered as one that stays, and the
+    remainder is canceled by the next operation. Whatever that makes impossible later is left out,
+    too.
     """
     book = Book()
     operations: list[Operation] = []
@@ -149,7 +150,7 @@ def expected(flow: Flow) -> Expected:
 def place(number: int, levels: int) -> tuple[int, int]:
     """Side and price of the order with this number, counted from 0, in a book of `resting`.
 
-    Even numbers buy and odd ones sell; numbers 0 and 1 stand at the best prices, and so does every
+    Even numbers buy and odd ones sell; numbers 0 and 1 are at the best prices, and so is every
     order with the same remainder by `levels`.
     """
     away = number // 2 % (levels // 2)
@@ -166,8 +167,9 @@ def resting(orders: int, levels: int) -> Iterator[Operation]:
 def steady(orders: int, levels: int, seed: int = 1) -> Iterator[Operation]:
     """Work without end on a book of `resting`, which stays as large as it was.
 
-    Of six operations two cancel an order anywhere behind the best level, two put another at its
-    price, one fills the oldest order of a best level, and one puts another behind that level.
+    Of six operations two cancel an order anywhere but at the best level, two put another at its
+    price, one fills the oldest order of a best level, and one adds another at the end of that
+    level.
     """
     chance = random.Random(seed)
     fresh = itertools.count(orders + 1)
