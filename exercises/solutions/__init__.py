@@ -1,0 +1,1 @@
+"""One solution for each exercise; there are others."""

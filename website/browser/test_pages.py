@@ -1,0 +1,177 @@
+"""Every page at two widths, in two schemes: nothing from elsewhere, nothing broken, nothing cut."""
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urldefrag, urljoin
+
+import pytest
+
+from .conftest import SITE
+
+PAGES = sorted(
+    path.relative_to(SITE).as_posix().removesuffix("index.html") for path in SITE.rglob("*.html")
+)
+VIEWS = [(1440, ("light", "dark")), (390, ("dark", "light"))]
+"""Widths, and the schemes in turn: a page is loaded in the first and switched to the second."""
+SCHEMES = {"light": "default", "dark": "slate"}
+TOO_WIDE = """
+() => {
+  const wide = [];
+  for (const block of document.querySelectorAll(".md-content pre, .md-content pre code")) {
+    if (block.scrollWidth > block.clientWidth + 1)
+      wide.push(block.textContent.slice(0, 60));
+  }
+  for (const picture of document.querySelectorAll("figure.pic svg")) {
+    const box = picture.getBoundingClientRect();
+    for (const text of picture.querySelectorAll("text")) {
+      const own = text.getBoundingClientRect();
+      if (own.right > box.right + 2 || own.left < box.left - 2 || own.bottom > box.bottom + 2)
+        wide.push("picture: " + text.textContent);
+      const middle = (own.left + own.right) / 2, line = (own.top + own.bottom) / 2;
+      for (const room of picture.querySelectorAll("rect:not(.frame)")) {
+        const r = room.getBoundingClientRect();
+        const inside = middle > r.left && middle < r.right && line > r.top && line < r.bottom;
+        if (inside && (own.left < r.left || own.right > r.right))
+          wide.push("box: " + text.textContent);
+      }
+      if (own.height < 8) wide.push("too small to read: " + text.textContent);
+    }
+  }
+  return wide;
+}
+"""
+
+
+TOO_WIDE_YET = {("reference/models/", 390)}
+"""Pages whose plain blocks are still wider than a phone."""
+HREFS = "nodes => nodes.map(node => new URL(node.getAttribute('href'), document.baseURI).href)"
+
+
+@contextmanager
+def opened(browser: Any, url: str, width: int, scheme: str) -> Iterator[tuple[Any, list[str]]]:
+    """A page in a fresh context, and what went wrong in it."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    wrong: list[str] = []
+    host = url.split("/")[2]
+    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    page.on(
+        "console",
+        lambda said: wrong.append(f"console: {said.text}") if said.type == "error" else None,
+    )
+    page.on(
+        "request",
+        lambda asked: (
+            wrong.append(f"another host: {asked.url}")
+            if asked.url.startswith("http") and asked.url.split("/")[2] != host
+            else None
+        ),
+    )
+    for _ in range(3):
+        wrong.clear()
+        page.goto(url)
+        page.wait_for_load_state("networkidle")
+        # Chromium drops what it is loading when a network of the machine comes or goes.
+        if not any("ERR_NETWORK_CHANGED" in said for said in wrong):
+            break
+    yield page, wrong
+    context.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_whole_at_every_width_and_in_every_scheme(
+    browser: Any, base: str, path: str
+) -> None:
+    for width, schemes in VIEWS:
+        with opened(browser, base + path, width, schemes[0]) as (page, wrong):
+            page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            for scheme in schemes:
+                if scheme != schemes[0]:
+                    page.click("[data-md-component=palette] label:not([hidden])")
+                assert page.get_attribute("body", "data-md-color-scheme") == SCHEMES[scheme]
+                assert wrong == [], (width, scheme)
+                room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+                assert room[0] <= room[1], f"scrolls sideways at {width}: {room}"
+                if (path, width) not in TOO_WIDE_YET:
+                    assert page.evaluate(TOO_WIDE) == [], width
+            assert "--8<--" not in page.content()
+
+
+def test_no_link_is_dead(browser: Any, base: str) -> None:
+    ids: dict[str, set[str]] = {}
+    links: set[tuple[str, str]] = set()
+    for path in PAGES:
+        with opened(browser, base + path, 1440, "light") as (page, _):
+            ids[base + path] = set(
+                page.eval_on_selector_all("[id]", "nodes => nodes.map(node => node.id)")
+            )
+            hrefs = page.eval_on_selector_all("a[href]", HREFS)
+            links |= {(path, href) for href in hrefs}
+    dead = []
+    for path, href in sorted(links):
+        url, fragment = urldefrag(urljoin(base + path, href))
+        if not url.startswith(base):
+            continue
+        file = SITE / url.removeprefix(base)
+        if url in ids:
+            if fragment and fragment not in ids[url] and not fragment.startswith(("s=", "__")):
+                dead.append((path, href))
+        elif not file.is_file():
+            dead.append((path, href))
+    assert dead == []
+
+
+def test_the_404_leads_on(browser: Any, base: str) -> None:
+    with opened(browser, base + "404.html", 390, "light") as (page, wrong):
+        assert page.locator(".md-content a").count() >= 3
+        assert wrong == []
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_recorded_tour_plays_pauses_and_steps(browser: Any, base: str, width: int) -> None:
+    with opened(browser, base + "use/run_it/", width, "light") as (page, wrong):
+        tour = page.locator(".tour[data-tour=v2]")
+        screen = tour.locator(".t-screen")
+        assert "lost" in tour.locator("details pre").text_content()
+        tour.get_by_role("button", name="last moment").click()
+        assert "Killed" in screen.inner_text()
+        tour.get_by_role("button", name="first moment").click()
+        assert screen.inner_text().strip() == "$ python v2_event_driven_engine/main.py"
+        tour.get_by_role("button", name="moment forth").click()
+        assert "Killed" not in screen.inner_text()
+        tour.get_by_role("button", name="Play").click()
+        page.wait_for_function("document.querySelector('.t-screen').textContent.includes('Killed')")
+        tour.get_by_role("button", name="Pause").click()
+        assert tour.get_by_role("button", name="Play").is_visible()
+        assert wrong == []
+
+
+def test_the_playground_fills_the_screen(browser: Any, base: str) -> None:
+    with opened(browser, base + "use/playground/", 1440, "light") as (page, wrong):
+        page.get_by_role("button", name="Full screen").click()
+        page.wait_for_function("document.fullscreenElement?.id === 'engine-play'")
+        page.get_by_role("button", name="Full screen").click()
+        page.wait_for_function("document.fullscreenElement === null")
+        assert wrong == []
+
+
+def test_home_is_light(browser: Any, base: str) -> None:
+    """What is sent for the home page, compressed as web servers do: less than 300 KB."""
+    with opened(browser, base, 1440, "light") as (page, _):
+        urls = page.evaluate("performance.getEntriesByType('resource').map(r => r.name)")
+    files = {"index.html", *(url.removeprefix(base).partition("?")[0] for url in urls)}
+    sizes = {name: len(gzip.compress((SITE / name).read_bytes())) for name in sorted(files)}
+    print(f"home: {sum(sizes.values()):,} bytes in {len(sizes)} files")
+    assert sum(sizes.values()) < 300_000, sizes
+    assert not any(name.startswith("assets/engine/") for name in files)
+
+
+def test_every_page_is_in_the_site_and_the_engine_is_not_committed() -> None:
+    ignored = Path(".gitignore").read_text(encoding="utf-8").split()
+    assert "docs/assets/engine/" in ignored
+    assert len(PAGES) > 20
