@@ -28,7 +28,7 @@ MISTAKES_HEAD = """
 STORY = """
 ??? example "{name} (`{model}.pml`, `{macro}`)"
 
-    ```text
+    ``` {{.text .wrap}}
 {lines}
     ```
 """

@@ -43,10 +43,6 @@ TOO_WIDE = """
   return wide;
 }
 """
-
-
-TOO_WIDE_YET = {("reference/models/", 390)}
-"""Pages whose plain blocks are still wider than a phone."""
 HREFS = "nodes => nodes.map(node => new URL(node.getAttribute('href'), document.baseURI).href)"
 
 
@@ -97,8 +93,7 @@ def test_a_page_is_whole_at_every_width_and_in_every_scheme(
                 assert wrong == [], (width, scheme)
                 room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
                 assert room[0] <= room[1], f"scrolls sideways at {width}: {room}"
-                if (path, width) not in TOO_WIDE_YET:
-                    assert page.evaluate(TOO_WIDE) == [], width
+                assert page.evaluate(TOO_WIDE) == [], width
             assert "--8<--" not in page.content()
 
 
