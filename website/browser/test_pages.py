@@ -1,19 +1,28 @@
-"""Every page at two widths, in two schemes: nothing from elsewhere, nothing broken, nothing cut."""
+"""Every page at two widths, in two schemes: nothing from elsewhere, nothing broken, nothing cut.
+
+And can it be used with a keyboard and a screen reader? What axe-core finds; and the tab key.
+"""
 
 import gzip
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag, urljoin
 
 import pytest
 
+from website import fetch
+
 from .conftest import SITE
 
-PAGES = sorted(
-    path.relative_to(SITE).as_posix().removesuffix("index.html") for path in SITE.rglob("*.html")
-)
+PAGES = {
+    path.relative_to(SITE).as_posix().removesuffix("index.html"): path
+    for path in sorted(SITE.rglob("*.html"))
+}
+"""The address of each page, and its file."""
 VIEWS = [(1440, ("light", "dark")), (390, ("dark", "light"))]
 """Widths, and the schemes in turn: a page is loaded in the first and switched to the second."""
 SCHEMES = {"light": "default", "dark": "slate"}
@@ -43,7 +52,30 @@ TOO_WIDE = """
   return wide;
 }
 """
-HREFS = "nodes => nodes.map(node => new URL(node.getAttribute('href'), document.baseURI).href)"
+BARRIERS = """
+async () => {
+  const { violations } = await axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+  });
+  return violations.map(({ id, nodes }) => [id, nodes.slice(0, 4).map((node) => node.html)]);
+}
+"""
+ONE_FILE = "document.querySelectorAll('.highlight ~ *').forEach(node => node.remove())"
+"""A page of source keeps its first file: all look alike, and axe takes its time."""
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core; empty where it cannot be fetched, which a test of its own tells."""
+    fetch.CACHE.mkdir(exist_ok=True)
+    try:
+        archive = fetch.fetched(fetch.AXE, fetch.CACHE)
+    except fetch.NotFetched:
+        return ""
+    with tarfile.open(archive) as opened_archive:
+        member = opened_archive.extractfile("package/axe.min.js")
+        assert member is not None, "the pinned archive has this file"
+        return member.read().decode()
 
 
 @contextmanager
@@ -80,8 +112,8 @@ def opened(browser: Any, url: str, width: int, scheme: str) -> Iterator[tuple[An
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_whole_at_every_width_and_in_every_scheme(
-    browser: Any, base: str, path: str
+def test_a_page_is_whole_and_without_barriers_at_every_width_and_in_every_scheme(
+    browser: Any, base: str, axe: str, path: str
 ) -> None:
     for width, schemes in VIEWS:
         with opened(browser, base + path, width, schemes[0]) as (page, wrong):
@@ -95,29 +127,63 @@ def test_a_page_is_whole_at_every_width_and_in_every_scheme(
                 assert room[0] <= room[1], f"scrolls sideways at {width}: {room}"
                 assert page.evaluate(TOO_WIDE) == [], width
             assert "--8<--" not in page.content()
+            if axe:
+                if path.startswith("reference/source/"):
+                    page.evaluate(ONE_FILE)
+                page.evaluate(axe)
+                assert page.evaluate(BARRIERS) == [], (width, schemes[-1])
 
 
-def test_no_link_is_dead(browser: Any, base: str) -> None:
-    ids: dict[str, set[str]] = {}
-    links: set[tuple[str, str]] = set()
-    for path in PAGES:
-        with opened(browser, base + path, 1440, "light") as (page, _):
-            ids[base + path] = set(
-                page.eval_on_selector_all("[id]", "nodes => nodes.map(node => node.id)")
-            )
-            hrefs = page.eval_on_selector_all("a[href]", HREFS)
-            links |= {(path, href) for href in hrefs}
+def test_barriers_were_looked_for(axe: str) -> None:
+    if not axe:
+        pytest.skip("axe-core cannot be fetched: pages are not searched for barriers")
+
+
+def test_the_engine_can_be_started_and_stepped_with_the_keyboard_alone(
+    browser: Any, base: str
+) -> None:
+    with opened(browser, base + "learn/05_one_writer/", 1440, "light") as (page, _):
+        page.focus(".e-start")
+        reached = []
+        for _press in range(5):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
+        assert reached[:4] == ["first step", "step back", "step forth", "last step"]
+        page.focus("[aria-label='step forth']")
+        page.keyboard.press("Enter")
+        assert "step 1 of 4" in page.text_content(".e-where")
+
+
+class Anchors(HTMLParser):
+    """What can be linked to in a page, and what it links to."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids.add(value)
+            if tag == "a" and name == "href" and value:
+                self.links.add(value)
+
+
+def test_no_link_is_dead() -> None:
+    base = "http://site/"
+    pages = {base + path: Anchors(file) for path, file in PAGES.items()}
+    assert sum(len(page.links) for page in pages.values()) > 1000
     dead = []
-    for path, href in sorted(links):
-        url, fragment = urldefrag(urljoin(base + path, href))
-        if not url.startswith(base):
-            continue
-        file = SITE / url.removeprefix(base)
-        if url in ids:
-            if fragment and fragment not in ids[url] and not fragment.startswith(("s=", "__")):
-                dead.append((path, href))
-        elif not file.is_file():
-            dead.append((path, href))
+    for page, href in [(url, href) for url in pages for href in sorted(pages[url].links)]:
+        url, fragment = urldefrag(urljoin(page, href))
+        if url in pages:
+            state = fragment.startswith(("s=", "__"))  # of the playground, of the theme
+            if fragment and fragment not in pages[url].ids and not state:
+                dead.append((page, href))
+        elif url.startswith(base) and not (SITE / url.removeprefix(base)).is_file():
+            dead.append((page, href))
     assert dead == []
 
 
