@@ -111,7 +111,7 @@ def settings(version: str) -> str:
     lists = {
         "source_paths": [folder],
         "only_mutate": [f"{folder}/{ALIASES[version][alias]}" for alias in MUTATED[version]],
-        "also_copy": [*(path.name for path in PROGRAMS.values()), "shared_tests"],
+        "also_copy": [*(path.name for path in PROGRAMS.values()), "shared_tests", "conftest.py"],
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-k", SELECTED[version]],
         "pytest_add_cli_args_test_selection": [
             *SHARED_TESTS,
