@@ -50,7 +50,7 @@ benchmarks:
 
 examples:
   python -m benchmarks quick                       does everything run? (under two minutes)
-  python -m benchmarks                             the whole (under a quarter of an hour)
+  python -m benchmarks                             the whole (some 17 minutes)
   python -m benchmarks --only matching growth      two of them
   python -m benchmarks --publish                   as docs/benchmarks.md, to be committed
 
