@@ -35,16 +35,21 @@ def measure(options: Options) -> Section:
     notes: list[str] = []
     table, rates = compare(flow, [*OURS, *PEERS], options)
     tables = [table]
+    real_targets: list[Target] = []
     for symbol in SYMBOLS[: options.pick(2, 1)]:
         whole = real(symbol)
         if whole is None:
             notes.append(f"{symbol}: the file with NASDAQ's order flow is not on this machine.")
             continue
         tables.append(compare(whole, OURS, options)[0])
-        tables.append(compare(fragment(whole), [*OURS, *PEERS], options)[0])
+        part, rates_of_part = compare(fragment(whole), [*OURS, *PEERS], options)
+        tables.append(part)
+        figure = f"matching {symbol}, limit orders and cancels: V2's matcher, to `liquibook`"
+        real_targets.append(_target(figure, Liquibook, 1.05, rates_of_part))
     targets = [
         _target("matching in memory, all events: V2's matcher", MatchingEngine, 2.0, rates),
         _target("matching in memory: V2's matcher, to `liquibook`", Liquibook, 1.0, rates),
+        *real_targets,
         *_engine_targets(rates),
     ]
     return Section("Matching in memory", __doc__ or "", tables, targets=targets, notes=notes)
