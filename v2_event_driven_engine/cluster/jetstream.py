@@ -557,8 +557,8 @@ class _Feed:
             "Description", ""
         ):
             self._expected = 0  # the request has ended
-        elif status != "100":  # a heartbeat
-            self._lose()
+        elif status != "100" or int(headers.get("Nats-Last-Stream", 0)) > self._fetched:
+            self._lose()  # the end of the consumer; or a heartbeat, and something was lost before
         if not self._expected:
             await self._pull()
 

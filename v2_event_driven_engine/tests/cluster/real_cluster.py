@@ -18,7 +18,7 @@ from crc32c import crc32c
 from v2_event_driven_engine import Command, ListInstrument
 from v2_event_driven_engine.cluster import protocol
 from v2_event_driven_engine.cluster.connect import log_of, out_of, statuses
-from v2_event_driven_engine.cluster.jetstream import Connection
+from v2_event_driven_engine.cluster.jetstream import PASSING, Connection
 from v2_event_driven_engine.cluster.local import main_program
 from v2_event_driven_engine.cluster.replica import Replica
 from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
@@ -223,6 +223,23 @@ def goes_on(cluster: RealCluster, more: int = 200) -> None:
 
     now = sequence()
     eventually(lambda: sequence() > now + more, "the market goes on")
+
+
+def is_whole(cluster: RealCluster, lag: int = 2000) -> bool:
+    """Whether every node is there and follows closely, and every server has all of the log."""
+    said = [each.sequence for each in cluster.status()]
+    connection = cluster.connection
+    try:
+        log = connection.call(connection.streams.stream_info(f"LOG_{cluster.partition}"))
+    except PASSING:
+        return False
+    others = (log.cluster.replicas or []) if log.cluster else []
+    return (
+        len(said) == len(cluster.nodes)
+        and max(said) - min(said) <= lag
+        and len(others) == len(cluster.servers.machines) - 1
+        and all(each.current for each in others)
+    )
 
 
 @contextmanager

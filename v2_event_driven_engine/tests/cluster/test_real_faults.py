@@ -2,7 +2,8 @@
 
 They run where `CLUSTER=1` is set, because they take minutes. `CLUSTER_ROUNDS` says how many times
 each fault happens (default 1), `CLUSTER_SEED` in which order, `CLUSTER_FAULTS` which of them, by
-the names of their functions (default all).
+the names of their functions (default all). With `CLUSTER_ONE_AT_A_TIME` the next fault waits until
+what the last one broke is repaired; without, it comes as soon as the market goes on.
 """
 
 import os
@@ -24,11 +25,13 @@ from v2_event_driven_engine.cluster.servers import Servers
 from v2_event_driven_engine.cluster.stream import SystemClock
 from v2_event_driven_engine.errors import Fenced
 
-from .real_cluster import RealCluster, answers, goes_on, judge, longest_gap, running
+from ..test_machine import eventually
+from .real_cluster import RealCluster, answers, goes_on, is_whole, judge, longest_gap, running
 from .real_servers import real_servers
 
 ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "1"))
 SEED = int(os.environ.get("CLUSTER_SEED", "1"))
+ONE_AT_A_TIME = "CLUSTER_ONE_AT_A_TIME" in os.environ
 FROZEN_SECONDS = 3.0
 """How long a process is stopped: longer than the lease and than the servers' patience."""
 pytestmark = real_servers
@@ -159,6 +162,8 @@ def test_whatever_fails_nothing_acknowledged_is_lost_or_done_twice(tmp_path: Pat
                 fault(cluster)
                 goes_on(cluster)
                 windows.append((fault.__name__, began, time.monotonic_ns()))
+                if ONE_AT_A_TIME:
+                    eventually(lambda: is_whole(cluster), "everything is repaired")
         verdict = judge(cluster, load.reports)
     assert verdict.acknowledged > 0
     print(f"\n{verdict}, {answers(load.reports)} answers, seed {SEED}")

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("nats", reason="the extra `cluster` is not installed")
 
+from nats.aio.msg import Msg
 from nats.js.errors import APIError
 
 from v2_event_driven_engine import LogUnavailable
@@ -142,6 +143,33 @@ def test_a_reader_goes_on_when_its_consumer_is_gone() -> None:
     while len(read) < 2:
         read += stream.after(1 + len(read), 1.0)
     assert read == [b"2", b"3"]
+    stream.close()
+
+
+@pytest.mark.parametrize("lost", [{3}, {2, 3}, {1, 2, 3}], ids=["one", "two", "all"])
+def test_messages_that_are_lost_on_their_way_are_read_though_none_comes_after_them(
+    lost: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a reader changes the server: heartbeats come, and say how far it should be."""
+    stream = new_stream(1)
+    clock = SystemClock()
+    take_in = jetstream._Feed._take_in
+
+    async def take_in_unless_lost(feed: jetstream._Feed, message: Msg) -> None:
+        is_status = "Status" in (message.headers or {})
+        if not is_status and message.metadata.sequence.stream in lost:
+            lost.remove(message.metadata.sequence.stream)
+            return
+        await take_in(feed, message)
+
+    monkeypatch.setattr(jetstream._Feed, "_take_in", take_in_unless_lost)
+    append(stream, [b"1", b"2", b"3"], 1, clock)
+    read: list[bytes] = []
+    give_up = clock.monotonic() + 10
+    while len(read) < 3 and clock.monotonic() < give_up:
+        read += stream.after(len(read), 0.1)
+    assert read == [b"1", b"2", b"3"]
+    assert lost == set()
     stream.close()
 
 
