@@ -17,8 +17,8 @@ from crc32c import crc32c
 
 from v2_event_driven_engine import Command, ListInstrument
 from v2_event_driven_engine.cluster import protocol
-from v2_event_driven_engine.cluster.connect import log_of, out_of, statuses
-from v2_event_driven_engine.cluster.jetstream import PASSING, Connection
+from v2_event_driven_engine.cluster.connect import CONTROL, log_of, out_of, statuses
+from v2_event_driven_engine.cluster.jetstream import LEASE_BUCKET, PASSING, Connection
 from v2_event_driven_engine.cluster.local import main_program
 from v2_event_driven_engine.cluster.replica import Replica
 from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
@@ -226,20 +226,22 @@ def goes_on(cluster: RealCluster, more: int = 200) -> None:
 
 
 def is_whole(cluster: RealCluster, lag: int = 2000) -> bool:
-    """Whether every node is there and follows closely, and every server has all of the log."""
+    """Whether every node is there and follows closely, and every server has all of every stream."""
+    connection, others = cluster.connection, len(cluster.servers.machines) - 1
     said = [each.sequence for each in cluster.status()]
-    connection = cluster.connection
-    try:
-        log = connection.call(connection.streams.stream_info(f"LOG_{cluster.partition}"))
-    except PASSING:
+    if len(said) < len(cluster.nodes) or max(said) - min(said) > lag:
         return False
-    others = (log.cluster.replicas or []) if log.cluster else []
-    return (
-        len(said) == len(cluster.nodes)
-        and max(said) - min(said) <= lag
-        and len(others) == len(cluster.servers.machines) - 1
-        and all(each.current for each in others)
-    )
+    partition = cluster.partition
+    for name in (f"LOG_{partition}", f"OUT_{partition}", f"KV_{LEASE_BUCKET}", CONTROL):
+        try:
+            kept = connection.call(connection.streams.stream_info(name)).cluster
+        except PASSING:
+            return False
+        if kept is None or not kept.leader or len(kept.replicas or []) < others:
+            return False
+        if not all(replica.current for replica in kept.replicas or []):
+            return False
+    return True
 
 
 @contextmanager
