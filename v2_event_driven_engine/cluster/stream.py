@@ -76,8 +76,9 @@ class Stream(Protocol):
     def after(self, position: int, seconds: float = 0.0) -> Sequence[bytes]:
         """Some of the messages from `position + 1` on, in order.
 
-        () if none came within `seconds`, although more may be there. Everything that it returns is
-        kept by a majority.
+        () if none came within `seconds`, although more may be there; asked again and again it gives
+        them, even if none is ever added after them. Everything that it returns is kept by a
+        majority.
         """
 
     def last(self) -> int:
