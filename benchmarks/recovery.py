@@ -111,11 +111,9 @@ def _beside(
         Target(
             "V2's bytes of log a command, events included (no ratio)",
             Series.of([bytes_each]),
-            64,
+            48,
             at_least=False,
-            obstacle="Over a third of it is the event that accepts an order and repeats what the "
-            "command said, and every event has nine bytes of time. Shorter symbols and calmer "
-            "markets make it less: see the second table.",
+            obstacle="Shorter symbols and calmer markets make it less: see the second table.",
         ),
     ]
     work = f"{len(operations):,} operations, the same for both."
