@@ -277,9 +277,10 @@ class Verdict(NamedTuple):
 def judge(cluster: RealCluster, reports: Sequence[Report]) -> Verdict:
     """Hold what clients were told against LOG, OUT and every node.
 
-    LOG is read from the start, and replayed. Acknowledged and lost, applied twice, out of order,
-    answered otherwise, another state anywhere: an assertion fails.
+    LOG is read from the start, and replayed, once everything is repaired. Acknowledged and lost,
+    applied twice, out of order, answered otherwise, another state anywhere: an assertion fails.
     """
+    eventually(lambda: is_whole(cluster), "everything is repaired")
     assert cluster.problems == []
     clock = SystemClock()
     stream = log_of(cluster.connection, cluster.partition)
