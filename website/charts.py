@@ -133,6 +133,7 @@ def _row(bar: Bar, number: int, longest: float) -> str:
 
 def _short(label: str) -> str:
     """A label that fits beside its bar."""
+    label = label.replace("engine in memory, submit_many", "engine, submit_many")
     label = label.replace("from the first command", "whole log")
     label = label.replace("from a snapshot at nine tenths", "snapshot")
     label = re.sub(r"^(V\d).*, threads: (\d+)$", r"\1, threads: \2", label)

@@ -10,7 +10,7 @@ import crc32c as real
 import pytest
 
 from v2_event_driven_engine.engine.log.format import BATCH_HEADER, SEGMENT_HEADER
-from website import bugs, fetch, log_map, record, rules, sources, stories
+from website import bugs, charts, fetch, log_map, record, rules, sources, stories
 from website.session import Session
 from website.standin.crc32c import crc32c
 
@@ -25,6 +25,14 @@ def test_the_stand_in_is_the_real_crc32c() -> None:
         seed = choose.choice((0, choose.getrandbits(32)))
         assert crc32c(data, seed) == real.crc32c(data, seed)
         assert crc32c(memoryview(data)) == real.crc32c(data)
+
+
+@pytest.mark.parametrize("chart", charts.CHARTS, ids=lambda chart: chart.name)
+def test_the_labels_of_a_chart_fit_beside_its_bars(chart: charts.Chart) -> None:
+    """Without a browser, as soon as benchmarks are published; `website/browser` looks closely."""
+    labels = re.findall(r'class="small end"[^>]*>([^<]*)<', charts.figure(chart))
+    assert labels
+    assert [label for label in labels if len(label) > 28] == []
 
 
 def test_the_map_has_the_sizes_of_the_format() -> None:
