@@ -164,7 +164,7 @@ def test_whatever_fails_nothing_acknowledged_is_lost_or_done_twice(tmp_path: Pat
                 windows.append((fault.__name__, began, time.monotonic_ns()))
                 if ONE_AT_A_TIME:
                     eventually(lambda: is_whole(cluster), "everything is repaired")
-                    goes_on(cluster, 5_000)
+                    goes_on(cluster, 1_000)
         verdict = judge(cluster, load.reports)
     assert verdict.acknowledged > 0
     print(f"\n{verdict}, {answers(load.reports)} answers, seed {SEED}")
