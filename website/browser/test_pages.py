@@ -171,6 +171,39 @@ class Anchors(HTMLParser):
                 self.links.add(value)
 
 
+class Prose(HTMLParser):
+    """The text of a page that is no code."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.text = ""
+        self._code = 0
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._code += tag in CODE
+
+    def handle_endtag(self, tag: str) -> None:
+        self._code -= tag in CODE
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if not self._code else ""
+
+
+CODE = ("pre", "code", "script", "style", "svg")
+
+
+def test_no_markdown_is_shown_as_it_was_written() -> None:
+    shown = [
+        (path, mark)
+        for path, file in PAGES.items()
+        for text in [Prose(file).text]
+        for mark in ("](", "`")
+        if mark in text
+    ]
+    assert shown == []
+
+
 def test_no_link_is_dead() -> None:
     base = "http://site/"
     pages = {base + path: Anchors(file) for path, file in PAGES.items()}
