@@ -154,59 +154,51 @@ def test_the_engine_can_be_started_and_stepped_with_the_keyboard_alone(
         assert "step 1 of 4" in page.text_content(".e-where")
 
 
-class Anchors(HTMLParser):
-    """What can be linked to in a page, and what it links to."""
+CODE = ("pre", "code", "script", "style", "svg")
+
+
+class Built(HTMLParser):
+    """A built page: what can be linked to in it, what it links to, and its text that is no code."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.ids: set[str] = set()
         self.links: set[str] = set()
+        self.prose = ""
+        self._code = 0
         self.feed(file.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._code += tag in CODE
         for name, value in attrs:
             if name == "id" and value:
                 self.ids.add(value)
             if tag == "a" and name == "href" and value:
                 self.links.add(value)
 
-
-class Prose(HTMLParser):
-    """The text of a page that is no code."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__()
-        self.text = ""
-        self._code = 0
-        self.feed(file.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._code += tag in CODE
-
     def handle_endtag(self, tag: str) -> None:
         self._code -= tag in CODE
 
     def handle_data(self, data: str) -> None:
-        self.text += data if not self._code else ""
+        if not self._code:
+            self.prose += data
 
 
-CODE = ("pre", "code", "script", "style", "svg")
+@pytest.fixture(scope="module")
+def built() -> dict[str, Built]:
+    """Each page as it was built, by its address."""
+    return {path: Built(file) for path, file in PAGES.items()}
 
 
-def test_no_markdown_is_shown_as_it_was_written() -> None:
-    shown = [
-        (path, mark)
-        for path, file in PAGES.items()
-        for text in [Prose(file).text]
-        for mark in ("](", "`")
-        if mark in text
-    ]
-    assert shown == []
+def test_no_markdown_is_shown_as_it_was_written(built: dict[str, Built]) -> None:
+    assert built
+    marks = [(path, mark) for path in built for mark in ("](", "`") if mark in built[path].prose]
+    assert marks == []
 
 
-def test_no_link_is_dead() -> None:
+def test_no_link_is_dead(built: dict[str, Built]) -> None:
     base = "http://site/"
-    pages = {base + path: Anchors(file) for path, file in PAGES.items()}
+    pages = {base + path: page for path, page in built.items()}
     assert sum(len(page.links) for page in pages.values()) > 1000
     dead = []
     for page, href in [(url, href) for url in pages for href in sorted(pages[url].links)]:
