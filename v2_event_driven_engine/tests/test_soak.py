@@ -23,19 +23,11 @@ from v2_event_driven_engine import (
 from v2_event_driven_engine.engine.audit.trail import verify_against_log
 
 from .logs import log_in, recover, storage_of
+from .resources import Resources, resources_of
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "4"))
 ORDERS = 500
 GROWTH_BYTES_MAX = 8 * 1024 * 1024
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def some_replaces(choose: random.Random) -> list[Command]:
@@ -58,15 +50,16 @@ def test_memory_and_descriptors_stay_flat_and_the_log_stays_right(tmp_path: Path
             side, price = (Side.BUY, 99) if order_id % 2 else (Side.SELL, 101)
             engine.submit(NewOrder(order_id, 1, "ACME", side, OrderType.LIMIT, price, 10))
         began = time.monotonic()
-        warm: tuple[int, int] | None = None
+        warm: Resources | None = None
         while (life := time.monotonic() - began) < SECONDS:
             for receipt in [engine.submit(command) for command in some_replaces(choose)]:
                 receipt.result(30.0)
             if warm is None and life > SECONDS / 4:
-                warm = resident_bytes(), open_descriptors()
+                warm = resources_of(os.getpid())
         assert warm is not None
-        assert resident_bytes() - warm[0] < GROWTH_BYTES_MAX
-        assert open_descriptors() == warm[1]
+        cold = resources_of(os.getpid())
+        assert cold.resident_bytes - warm.resident_bytes < GROWTH_BYTES_MAX
+        assert cold.descriptors == warm.descriptors
         sequence, resting, state_hash = engine.state()
     assert resting == ORDERS - 1
     state = recover(tmp_path)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -28,6 +27,7 @@ from v2_event_driven_engine.cluster.stream import SystemClock
 from v2_event_driven_engine.engine.events import AnyEvent
 from v2_event_driven_engine.engine.log.format import encode_outcomes
 
+from ..resources import Resources, resources_of
 from ..test_machine import eventually
 from .load import SYMBOLS, Report, flow
 
@@ -45,6 +45,8 @@ class NodeProcess:
         self.lives = 0
         self.kept_down = False
         self._cluster = cluster
+        # One of them always begins with an empty memory.
+        self._snapshots = ["--snapshots", str(cluster.directory / self.name)] if number else []
         self.process: subprocess.Popen[bytes]
         self.start()
 
@@ -53,7 +55,7 @@ class NodeProcess:
         cluster = self._cluster
         command = [
             *cluster.inside(self.number), *main_program(), "cluster", "node",
-            "--partition", str(cluster.partition), "--name", self.name,
+            "--partition", str(cluster.partition), "--name", self.name, *self._snapshots,
             *(word for url in cluster.servers.urls for word in ("--url", url)),
         ]  # fmt: skip
         self.lives += 1
@@ -261,6 +263,17 @@ def running(
         servers.stop_all()
 
 
+def most_resources(cluster: RealCluster) -> Resources:
+    """The most that any node or server takes, of each resource by itself."""
+    found = [Resources(0, 0)]
+    processes = [node.process for node in cluster.nodes]
+    processes += [process for process in cluster.servers.processes if process is not None]
+    for process in processes:
+        with suppress(OSError):  # it has just ended
+            found.append(resources_of(process.pid))
+    return Resources(*map(max, zip(*found, strict=True)))
+
+
 # -- The judge ----------------------------------------------------------------------------------
 
 
@@ -286,41 +299,67 @@ def judge(cluster: RealCluster, reports: Sequence[Report]) -> Verdict:
     stream = log_of(cluster.connection, cluster.partition)
     log = ReplicatedEventLog(stream, clock, "judge", 0)
     fresh = Replica()
-    logged: dict[int, list[tuple[int, Command, Sequence[AnyEvent]]]] = defaultdict(list)
+    clients = {report.client: JudgedClient(report) for report in reports}
     for batch in log.read():
         fresh.apply(batch)
         outcomes = fresh.state.unrecorded
         at = 0
         for origin in origins_in(batch.tag) if batch.commands else ():
-            for place in range(at, at + origin.commands):
-                logged[origin.client].append(
-                    (batch.first_sequence + place, batch.commands[place], outcomes[place])
-                )
+            if client := clients.get(origin.client):
+                for place in range(at, at + origin.commands):
+                    client.logged(
+                        batch.first_sequence + place, batch.commands[place], outcomes[place]
+                    )
             at += origin.commands
-    acknowledged = 0
-    calls: list[tuple[int, int, int]] = []
-    for report in reports:
-        assert report.failure == "", f"client {report.client}: {report.failure}"
-        mine = logged[report.client]
-        commands = flow(report.client)
-        for _, command, _ in mine:
-            assert command == next(commands), f"client {report.client}: not what it sent"
-        assert len(mine) <= report.sent * report.commands_each, "applied twice"
-        assert len(report.told) * report.commands_each <= len(mine), "acknowledged and lost"
-        for number, told in enumerate(report.told):
-            first = number * report.commands_each
-            some = mine[first : first + report.commands_each]
-            assert some[0][0] == told.first_sequence, "another place than it was told"
-            events = encode_outcomes([events for _, _, events in some])
-            assert crc32c(events) == told.checksum, "other events than it was told"
-            calls.append((told.sent_ns, told.told_ns, some[-1][0]))
-            acknowledged += len(some)
+    for client in clients.values():
+        client.end()
+    calls = [call for client in clients.values() for call in client.calls]
+    acknowledged = sum(len(each.told) * each.commands_each for each in reports)
     linearizable(calls)
     out(cluster, fresh)
     replicas(cluster, fresh)
     return Verdict(
         fresh.sequence, acknowledged, log.position.epoch, fresh.state.matcher.state_hash()
     )
+
+
+class JudgedClient:
+    """One client's commands in the order of the log, held against what it was told."""
+
+    def __init__(self, report: Report) -> None:
+        self.calls: list[tuple[int, int, int]] = []
+        """Of each answer: when it was asked for, when it came (ns), and its last sequence."""
+        self._report = report
+        self._flow = flow(report.client)
+        self._count = 0
+        self._first_sequence = 0
+        self._outcomes: list[Sequence[AnyEvent]] = []
+        """Of those that were submitted together, so far."""
+
+    def logged(self, sequence: int, command: Command, events: Sequence[AnyEvent]) -> None:
+        """The next of its commands."""
+        report = self._report
+        assert command == next(self._flow), f"client {report.client}: not what it sent"
+        if not self._outcomes:
+            self._first_sequence = sequence
+        self._outcomes.append(events)
+        self._count += 1
+        if len(self._outcomes) < report.commands_each:
+            return
+        if len(self.calls) < len(report.told):
+            told = report.told[len(self.calls)]
+            assert self._first_sequence == told.first_sequence, "another place than it was told"
+            events_of_all = encode_outcomes(self._outcomes)
+            assert crc32c(events_of_all) == told.checksum, "other events than it was told"
+            self.calls.append((told.sent_ns, told.told_ns, sequence))
+        self._outcomes.clear()
+
+    def end(self) -> None:
+        """There are no more."""
+        report = self._report
+        assert report.failure == "", f"client {report.client}: {report.failure}"
+        assert self._count <= report.sent * report.commands_each, "applied twice"
+        assert len(self.calls) == len(report.told), "acknowledged and lost"
 
 
 def linearizable(calls: list[tuple[int, int, int]]) -> None:

@@ -25,8 +25,18 @@ from v2_event_driven_engine.cluster.servers import Servers
 from v2_event_driven_engine.cluster.stream import SystemClock
 from v2_event_driven_engine.errors import Fenced
 
+from ..resources import Resources
 from ..test_machine import eventually
-from .real_cluster import RealCluster, answers, goes_on, is_whole, judge, longest_gap, running
+from .real_cluster import (
+    RealCluster,
+    answers,
+    goes_on,
+    is_whole,
+    judge,
+    longest_gap,
+    most_resources,
+    running,
+)
 from .real_servers import real_servers
 
 ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "1"))
@@ -34,6 +44,8 @@ SEED = int(os.environ.get("CLUSTER_SEED", "1"))
 ONE_AT_A_TIME = "CLUSTER_ONE_AT_A_TIME" in os.environ
 FROZEN_SECONDS = 3.0
 """How long a process is stopped: longer than the lease and than the servers' patience."""
+MOST = Resources(resident_bytes=2**30, descriptors=100)
+"""What a node or a server may take, however long the history is."""
 pytestmark = real_servers
 
 
@@ -154,6 +166,7 @@ def test_whatever_fails_nothing_acknowledged_is_lost_or_done_twice(tmp_path: Pat
     faults = [fault for fault in FAULTS if not wanted or fault.__name__ in wanted] * ROUNDS
     random.Random(SEED).shuffle(faults)
     windows: list[tuple[str, int, int]] = []
+    used: list[Resources] = []
     with running(tmp_path, Servers(tmp_path / "servers")) as cluster:
         with cluster.load() as load:
             goes_on(cluster)
@@ -162,12 +175,16 @@ def test_whatever_fails_nothing_acknowledged_is_lost_or_done_twice(tmp_path: Pat
                 fault(cluster)
                 goes_on(cluster)
                 windows.append((fault.__name__, began, time.monotonic_ns()))
+                used.append(most_resources(cluster))
                 if ONE_AT_A_TIME:
                     eventually(lambda: is_whole(cluster), "everything is repaired")
                     goes_on(cluster, 1_000)
         verdict = judge(cluster, load.reports)
+    most = Resources(*map(max, zip(*used, strict=True)))
     assert verdict.acknowledged > 0
-    print(f"\n{verdict}, {answers(load.reports)} answers, seed {SEED}")
+    print(f"\n{verdict}, {answers(load.reports)} answers, seed {SEED}, at most {most}")
+    assert most.resident_bytes <= MOST.resident_bytes
+    assert most.descriptors <= MOST.descriptors
     gaps: dict[str, list[float]] = {}
     for name, began, ended in windows:
         gaps.setdefault(name, []).append(longest_gap(load.reports, began, ended))
