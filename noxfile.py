@@ -127,8 +127,10 @@ def cluster(session: nox.Session) -> None:
         env={"HISTORIES": "4000"},
     )  # fmt: skip
     paths = ["tests/cluster", "tests/test_log_contract.py", "cluster"]
+    # Mostly they wait for elections: two at a time, except for those that may not meet.
     session.run(
-        "python", "-m", "pytest", "-rs", *(f"v2_event_driven_engine/{path}" for path in paths),
+        "python", "-m", "pytest", "-rs", "-n", "2", "--dist", "loadgroup",
+        *(f"v2_event_driven_engine/{path}" for path in paths),
         *session.posargs, env={"CLUSTER": "1"},
     )  # fmt: skip
 

@@ -22,6 +22,9 @@ real_servers = pytest.mark.skipif(
     not WANTED, reason="real servers: only where CLUSTER=1 is set (nox -s cluster)"
 )
 """Marks what needs them."""
+mounts = pytest.mark.xdist_group("mounts")
+"""Marks what mounts disks, and what makes networks: never two at a time. A machine of a network of
+ours keeps the disks that were mounted when it was made."""
 
 _names: Iterator[int] = count(1)
 

@@ -26,9 +26,9 @@ from v2_event_driven_engine.cluster.servers import (
 )
 
 from .real_cluster import RealCluster, goes_on, judge, running
-from .real_servers import real_servers
+from .real_servers import mounts, real_servers
 
-pytestmark = real_servers
+pytestmark = [real_servers, mounts]
 CUT_SECONDS = 4.0
 FLAPS = 3
 _numbers = count(os.getpid() % 10_000)
