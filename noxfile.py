@@ -102,7 +102,7 @@ def faults(session: nox.Session) -> None:
         "KILLS": "2000" if "long" in session.posargs else "200",
         "BESIDE_ROUNDS": "10",
         "POWER_CUTS": "200" if "long" in session.posargs else "20",
-        "SOAK_SECONDS": "3600" if "long" in session.posargs else "60",
+        "SOAK_SECONDS": "3600" if "long" in session.posargs else "30",
         "REAL_CALLS": "all",
     }
     modules = (

@@ -108,6 +108,7 @@ def test_executions_are_laid_against_fills_lot_by_lot(
     assert list(match_rate.compare(executions, fills)) == expected
 
 
+@pytest.mark.once
 def test_aapls_makers_are_reproduced_from_fifty_levels(real_data: Path) -> None:
     stem = real_data / "raw" / "AAPL_2012-06-21_34200000_37800000"
     result = match_rate.measure(
@@ -118,6 +119,7 @@ def test_aapls_makers_are_reproduced_from_fifty_levels(real_data: Path) -> None:
     assert result.rate >= 0.98
 
 
+@pytest.mark.once
 def test_amzns_makers_are_mostly_lost_outside_five_levels(real_data: Path) -> None:
     [archive] = (real_data / "raw").glob("*AMZN*.zip")
     result = match_rate.measure(archive)
@@ -125,6 +127,7 @@ def test_amzns_makers_are_mostly_lost_outside_five_levels(real_data: Path) -> No
     assert (result.reproduced, result.other_maker, result.maker_unseen) == (3006, 4924, 1044)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "resting_orders", "trades", "state_hash"),
     [

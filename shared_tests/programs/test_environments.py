@@ -77,7 +77,7 @@ def every(status: int, *commands: str) -> dict[str, int]:
 
 
 NO_TOUR = ("tour",)
-"""The tour takes seconds, so it goes only where it has something to lose."""
+"""The tour takes seconds, so it goes only where it has something to lose, on one interpreter."""
 ONLY_LINES = ("tour", *READING)
 """What reads no lines has nothing to do with standard input."""
 
@@ -210,7 +210,13 @@ def many_descriptors(count: int) -> Iterator[list[int]]:
 
 
 CELLS = [
-    pytest.param(row, version, command, id=f"{version} {command}: {row.name}")
+    pytest.param(
+        row,
+        version,
+        command,
+        id=f"{version} {command}: {row.name}",
+        marks=[pytest.mark.once] if command == "tour" else [],
+    )
     for row in ROWS
     for version in PROGRAMS
     for command in COMMANDS

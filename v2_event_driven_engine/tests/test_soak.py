@@ -10,6 +10,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from v2_event_driven_engine import (
     CancelOrder,
     Command,
@@ -41,6 +43,7 @@ def some_replaces(choose: random.Random) -> list[Command]:
     return moves
 
 
+@pytest.mark.once
 def test_memory_and_descriptors_stay_flat_and_the_log_stays_right(tmp_path: Path) -> None:
     choose = random.Random(1)
     with EventDrivenMatchingEngine.open(
