@@ -6,7 +6,7 @@ with `is` instead of `isinstance`: in Python `True` is an `int`, in the rulebook
 
 import re
 from enum import StrEnum
-from typing import Final
+from typing import Final, NoReturn
 
 from ..errors import MalformedCommand
 
@@ -53,7 +53,11 @@ def show(value: object) -> str:
 def check_integer(field: str, value: object, low: int, high: int) -> None:
     """Demand an integer from `low` to `high`: not 1.0, not True."""
     if type(value) is not int or not low <= value <= high:
-        raise MalformedCommand(field, f"{show(value)}; expected an integer from {low} to {high}")
+        _refuse_integer(field, value, low, high)
+
+
+def _refuse_integer(field: str, value: object, low: int, high: int) -> NoReturn:
+    raise MalformedCommand(field, f"{show(value)}; expected an integer from {low} to {high}")
 
 
 def check_int64(field: str, value: object) -> None:
@@ -64,12 +68,14 @@ def check_int64(field: str, value: object) -> None:
 
 def check_order_id(value: object) -> None:
     """Demand an order id: 1 to 2^63-1."""
-    check_integer("order_id", value, 1, ORDER_ID_MAX)
+    if type(value) is not int or not 1 <= value <= ORDER_ID_MAX:
+        _refuse_integer("order_id", value, 1, ORDER_ID_MAX)
 
 
 def check_participant(value: object) -> None:
     """Demand a participant: 1 to 2^32-1."""
-    check_integer("participant", value, 1, PARTICIPANT_MAX)
+    if type(value) is not int or not 1 <= value <= PARTICIPANT_MAX:
+        _refuse_integer("participant", value, 1, PARTICIPANT_MAX)
 
 
 def check_symbol(value: object) -> None:

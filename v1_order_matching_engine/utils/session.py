@@ -58,12 +58,10 @@ class Session:
         self.lines += 1
         if len(line) > LONGEST_LINE_BYTES:
             return self._malformed(f"line: longer than {LONGEST_LINE_BYTES:,} bytes")
-        if is_blank(line):
-            return None
         try:
             return parse(line)
         except MalformedLine as error:
-            return self._malformed(str(error))
+            return None if is_blank(line) else self._malformed(str(error))
 
     def _malformed(self, error: str) -> Malformed:
         self.malformed += 1
