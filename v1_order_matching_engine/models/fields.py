@@ -6,6 +6,7 @@ with `is` instead of `isinstance`: in Python `True` is an `int`, in the rulebook
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from ..errors import MalformedCommand
@@ -15,8 +16,10 @@ INT64_MAX: Final = 2**63 - 1
 ORDER_ID_MAX: Final = INT64_MAX
 PARTICIPANT_MAX: Final = 2**32 - 1
 
-# fullmatch, never match with "$", which accepts a line feed at the end.
-_is_symbol = re.compile(r"[A-Z0-9.\-/]{1,16}").fullmatch
+SYMBOL_LENGTH_MAX: Final = 16
+# fullmatch, never match with "$", which accepts a line feed at the end. Symbols are few and come
+# again and again, so what was found out is kept.
+_is_symbol = lru_cache(maxsize=4096)(re.compile(r"[A-Z0-9.\-/]{1,16}").fullmatch)
 
 HALF_A_PAIR: Final = "half a surrogate pair; expected whole characters"
 _has_surrogate = re.compile("[\ud800-\udfff]").search
@@ -80,7 +83,7 @@ def check_participant(value: object) -> None:
 
 def check_symbol(value: object) -> None:
     """Demand a symbol: 1 to 16 characters of A-Z 0-9 . - /"""
-    if type(value) is not str or _is_symbol(value) is None:
+    if type(value) is not str or len(value) > SYMBOL_LENGTH_MAX or not _is_symbol(value):
         raise MalformedCommand(
             "symbol", f"{show(value)}; expected 1-16 characters of A-Z 0-9 . - /"
         )
