@@ -147,7 +147,7 @@ def models(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "-m", "shared_tests.models", *session.posargs)
     else:
-        session.run("python", "-m", "pytest", "-q", "-s", "shared_tests/models")
+        session.run("python", "-m", "pytest", "-q", "-rP", *PARALLEL, "shared_tests/models")
 
 
 @nox.session
