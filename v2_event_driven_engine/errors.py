@@ -156,3 +156,12 @@ class ReplayDivergence(StoreError):
 
 class UnsupportedFormat(StoreError):
     """The file has a format, a record or rules of a version that this program does not know."""
+
+
+def described(error: BaseException) -> str:
+    """What kind of error it is, and what it says, if it can say that."""
+    try:
+        text = str(error)
+    except BaseException:  # an exception of somebody's own, which may do anything
+        text = "it cannot say what it is about"
+    return f"{type(error).__name__}: {text}"

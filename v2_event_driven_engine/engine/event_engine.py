@@ -16,8 +16,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import repeat, starmap
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +31,7 @@ from ..errors import (
     InstrumentRefused,
     MalformedCommand,
     WriterBlocked,
+    described,
 )
 from ..models.commands import (
     CancelOrder,
@@ -44,6 +45,7 @@ from .audit.process import AuditProcess
 from .audit.trail import end_of_trail
 from .event_log import EventLog
 from .events import AnyEvent, InstrumentRejected
+from .log.forking import NO_FORK
 from .log.memory import NoEventLog
 from .log.recovery import Progress, Recovered, recover
 from .log.snapshot import Snapshots
@@ -62,6 +64,7 @@ from .sequencer import MAX_BATCH, Sequencer
 from .subscribers import Subscribers
 from .wal_event_store import MOST_SEGMENT_BYTES, SEGMENT_BYTES, WalEventStore
 
+MOST_PLACES = 2**24
 QUEUE_CAPACITY = 65_536
 """Commands and questions that may wait in the queue before it refuses."""
 IDLE_SECONDS = 0.05
@@ -140,7 +143,8 @@ class EventDrivenMatchingEngine:
         """What the writer works on."""
         # Whoever closes sets it, and the writer when it ends; producers read it.
         self._closing = False
-        self._closing_lock = threading.Lock()
+        # A signal handler may close the engine while the thread that it interrupts does.
+        self._closing_lock = threading.RLock()
         self._held = ExitStack()
         """What to give back once the writer has ended."""
         self._audit: AuditProcess | None = None
@@ -176,32 +180,41 @@ class EventDrivenMatchingEngine:
             MalformedCommand, InstrumentRefused: one of `instruments`; everything is closed again.
         """
         check_count("max_batch", max_batch)
-        check_count("queue_capacity", queue_capacity)
+        check_count("queue_capacity", queue_capacity, MOST_PLACES)
         check_count("segment_bytes", segment_bytes, MOST_SEGMENT_BYTES)
         if not callable(clock):
             raise MalformedCommand("clock", "expected a function that gives nanoseconds")
+        if progress is not None and not callable(progress):
+            raise MalformedCommand("progress", "expected a function that takes a sequence")
+        is_directory = isinstance(log, (str, os.PathLike))
+        if not is_directory and not isinstance(log, EventLog):
+            kind = type(log).__name__
+            raise MalformedCommand("log", f"{kind}; expected the name of a directory, or a log")
         with ExitStack() as held:
-            give_up: list[Callable[[], object]] = []
+            give_up = held.enter_context(_given_up_by_forks())
             process = None
             if isinstance(log, (str, os.PathLike)):
-                storage = DirectoryStorage(log, create=True)
+                with NO_FORK:
+                    storage = DirectoryStorage(log, create=True)
+                    process = AuditProcess(storage)
+                    give_up += [storage.close, storage.forget_lock, process.forget]
                 held.callback(storage.close)
-                give_up.append(storage.close)
-                process = AuditProcess(storage)
                 try:
                     # Given back in the other order: the log closed, the lock, the trail completed.
                     held.callback(process.finish)
                     held.callback(storage.unlock)
-                    storage.lock()
+                    with NO_FORK:
+                        storage.lock()
                     log = WalEventStore(storage, segment_bytes=segment_bytes)
                     recovered = recover(log, Snapshots(storage), progress=progress)
                     held.callback(log.close)
-                    log.start(recovered.place, witnessed=end_of_trail(storage).sequence)
+                    with NO_FORK:
+                        give_up.append(log.close)
+                        log.start(recovered.place, witnessed=end_of_trail(storage).sequence)
                     if audit:
                         process.start()
                 except OSError as error:
                     raise DirectoryUnusable(f"{storage.path}: {error}") from error
-                give_up += [log.close, storage.forget_lock, process.forget]
             else:
                 recovered = recover(log, progress=progress)
                 held.callback(log.close)
@@ -445,7 +458,7 @@ class EventDrivenMatchingEngine:
         except BaseException as error:  # whatever it is, nothing may be answered now
             self.failure = EngineStopped(
                 f"the engine stopped after sequence {self._sequencer.matcher.sequence}: "
-                f"{type(error).__name__}: {error}"
+                f"{described(error)}"
             )
             self.failure.__cause__ = error
             for request in self._batch:
@@ -519,8 +532,8 @@ class EventDrivenMatchingEngine:
         with self._closing_lock:
             self._closing = True
             self._wake()
-            if self._writer.ident is not None:
-                self._writer.join()
+            if self._writer.ident is not None and self._writer is not threading.current_thread():
+                self._writer.join()  # the writer's thread itself comes here if it has forked
             self._held.close()
         if self.failure is not None:
             raise self._refusal("")
@@ -532,7 +545,7 @@ class EventDrivenMatchingEngine:
         """
         self._closing = True
         self._finished = self._asleep = True
-        self._closing_lock = threading.Lock()  # somebody else may have held it
+        self._closing_lock = threading.RLock()  # somebody else may have held it
         self._held.pop_all()
         for give_up in self._give_up:
             give_up()
@@ -557,12 +570,29 @@ class EventDrivenMatchingEngine:
 
 
 _engines: weakref.WeakSet[EventDrivenMatchingEngine] = weakref.WeakSet()
+_opening: dict[int, list[Callable[[], object]]] = {}
+"""What a forked process gives up of engines that are not open yet."""
+
+
+@contextmanager
+def _given_up_by_forks() -> Iterator[list[Callable[[], object]]]:
+    """A list of what a process that is forked meanwhile has to do."""
+    give_up: list[Callable[[], object]] = []
+    _opening[id(give_up)] = give_up
+    try:
+        yield give_up
+    finally:
+        _opening.pop(id(give_up), None)
 
 
 def _forget_engines() -> None:
     for engine in tuple(_engines):
         engine._forget()
+    for give_up in tuple(_opening.values()):
+        for each in give_up:
+            each()
     WRITERS.clear()
+    Receipt.forget_those_who_wait()
 
 
 os.register_at_fork(after_in_child=_forget_engines)

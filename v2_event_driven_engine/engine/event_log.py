@@ -7,7 +7,7 @@ log. Every implementation passes one contract suite, `tests/test_log_contract.py
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, NewType, Protocol
+from typing import Final, NamedTuple, NewType, Protocol, runtime_checkable
 
 import msgspec
 
@@ -85,6 +85,7 @@ class ReadableLog(Protocol):
 
 
 # --8<-- [start:event_log]
+@runtime_checkable
 class EventLog(ReadableLog, Protocol):
     """Both ends. The engine appends from one thread only, and stops at the first exception."""
 

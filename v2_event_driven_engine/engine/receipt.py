@@ -42,6 +42,11 @@ class Receipt(msgspec.Struct, Generic[Answer], kw_only=True, eq=False):
     """Held by those who wait while they add themselves, never by the writer. It may be taken again
     by a signal handler that interrupts the one who holds it."""
 
+    @classmethod
+    def forget_those_who_wait(cls) -> None:
+        """In a forked process, in which they are not."""
+        Receipt._entering = threading.RLock()
+
     @property
     def done(self) -> bool:
         """Whether `result` would return, or raise, at once."""
@@ -78,10 +83,11 @@ class Receipt(msgspec.Struct, Generic[Answer], kw_only=True, eq=False):
             if self.waiters is None:
                 self.waiters = []
             self.waiters.append(answered)
-        if self.done or answered.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+        if self.done or answered.acquire(timeout=_patience(timeout)):
             return True
         with Receipt._entering:  # leave nothing behind, however often somebody asks again
-            self.waiters.remove(answered)
+            # Not from the list itself, which the writer may be going through.
+            self.waiters = [each for each in self.waiters if each is not answered]
         return self.done
 
     def fail(self, failure: BaseException) -> None:
@@ -95,6 +101,10 @@ class Receipt(msgspec.Struct, Generic[Answer], kw_only=True, eq=False):
         if self.waiters is not None:
             for answered in self.waiters:
                 answered.release()
+
+
+def _patience(seconds: float | None) -> float:
+    return -1 if seconds is None else min(max(seconds, 0), threading.TIMEOUT_MAX)
 
 
 class Submitted(Receipt[Answer], eq=False):

@@ -40,7 +40,7 @@ class Sequencer:
         clock: Callable[[], int],
         *,
         timestamp_ns: int = 0,
-        unrecorded: Sequence[list[AnyEvent]] = (),
+        unrecorded: Sequence[Sequence[AnyEvent]] = (),
         max_batch: int = MAX_BATCH,
     ) -> None:
         """Continue after the last command of `matcher` and its time.
@@ -53,7 +53,8 @@ class Sequencer:
         self._clock = clock
         self._max_batch = max_batch
         self._timestamp_ns = timestamp_ns
-        self._unrecorded = list(unrecorded)
+        self._unrecorded: list[Sequence[AnyEvent]] = list(unrecorded)
+        """As tuples: whoever gets the lists may do with them what he likes."""
         self._next_sequence = matcher.sequence + 1
 
     # --8<-- [start:process]
@@ -76,7 +77,7 @@ class Sequencer:
         if len(commands) > self._max_batch and not tag:
             return self._in_halves(requests)
         if commands:
-            self._timestamp_ns = max(self._timestamp_ns, self._clock())
+            self._timestamp_ns = max(self._timestamp_ns, self._now())
             try:
                 self._append(commands, tag=tag)
             except BatchTooLarge:
@@ -123,10 +124,16 @@ class Sequencer:
         answers = [self.process([SubmittedMany(commands=part)])[0] for part in parts]
         return [answers[0] + answers[1]]
 
+    def _now(self) -> int:
+        now = self._clock()
+        if type(now) is not int:  # True would be written as such, and could not be read back
+            raise TypeError(f"the clock gave {now!r}; expected nanoseconds, an integer")
+        return now
+
     def _apply(self, commands: Sequence[Command]) -> list[list[AnyEvent]]:
         happened = self.matcher.apply(self._next_sequence, self._timestamp_ns, commands)
         self._next_sequence += len(commands)
-        self._unrecorded += happened
+        self._unrecorded += map(tuple, happened)
         return happened
 
     def _append(
@@ -168,7 +175,10 @@ class Sequencer:
 def _answer(asked: Asked[Any], matcher: Matcher) -> Any:
     """What the matcher answers; a failure of the question is only its asker's."""
     try:
-        return asked.question(matcher)
+        answer = asked.question(matcher)
     except BaseException as error:
         asked.failure, asked.traceback = error, error.__traceback__
         return msgspec.UNSET
+    if answer is msgspec.UNSET:
+        asked.failure = ValueError("the question answered UNSET, which stands for no answer yet")
+    return answer

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from ..errors import described
 from .events import AnyEvent
 
 _logger = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Subscribers:
                 for events in batch:
                     subscriber(events)
             except BaseException as error:  # a consumer's failure, whatever it is, is its own
-                self.unsubscribe(subscriber)
+                self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
                 self.failures.append((subscriber, error))
-                _logger.warning("a subscriber was dropped: %s: %s", type(error).__name__, error)
+                with suppress(BaseException):  # a handler of the log may raise, too
+                    _logger.warning("a subscriber was dropped: %s", described(error))

@@ -224,6 +224,7 @@ class WalEventStore(EventLog):
         self._encode_for(finished.header, finished.link, mark, self._header.generation)
         finished.file.write_at(finished.end, self._buffer)
         finished.file.sync()
+        finished.file.check_name(segment_name(finished.header.number))
         finished.file.truncate(finished.end + len(self._buffer))
         self._finished = None
         finished.file.close()

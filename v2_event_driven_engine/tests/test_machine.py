@@ -33,6 +33,7 @@ from v2_event_driven_engine import (
     StoreError,
     WriterBlocked,
 )
+from v2_event_driven_engine.engine import subscribers
 from v2_event_driven_engine.engine.audit import process
 from v2_event_driven_engine.engine.audit.trail import (
     AUDIT_LOG,
@@ -44,6 +45,7 @@ from v2_event_driven_engine.engine.log.reader import position_of, segment_name, 
 from v2_event_driven_engine.engine.log.snapshot import Snapshot, Snapshots
 from v2_event_driven_engine.engine.log.storage import DirectoryStorage, open_descriptor, reason
 from v2_event_driven_engine.engine.market.matcher import is_above_zero
+from v2_event_driven_engine.engine.receipt import Receipt
 from v2_event_driven_engine.engine.wal_event_store import WalEventStore
 from v2_event_driven_engine.main import main
 
@@ -126,6 +128,20 @@ def test_a_segment_that_loses_its_name_stops_the_engine_before_an_answer(
         (tmp_path / "copy").replace(segment)
     with pytest.raises(EngineStopped, match=r"No such file|another file"):
         cancels(engine, 3, 4)
+    with pytest.raises(EngineStopped):
+        engine.close()
+
+
+@proves("segment gone")
+def test_a_finished_segment_that_loses_its_name_stops_the_engine_before_an_answer(
+    tmp_path: Path,
+) -> None:
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        cancels(engine, 1, 10)
+    engine = EventDrivenMatchingEngine.open(tmp_path, audit=False)
+    (tmp_path / segment_name(1)).unlink()  # it still gets its mark of continuation
+    with pytest.raises(EngineStopped, match="No such file"):
+        cancels(engine, 10, 11)
     with pytest.raises(EngineStopped):
         engine.close()
 
@@ -351,6 +367,102 @@ def test_in_a_forked_process_the_engine_is_closed_and_the_parents_is_unharmed(
     memory.close()
 
 
+@proves("fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("moment", ["recovery", "listing"])
+def test_a_process_forked_while_an_engine_is_opened_holds_nothing_of_it(
+    tmp_path: Path, moment: str
+) -> None:
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        cancels(engine, 1, 3)
+    children: list[int] = []
+
+    def fork(*_: int) -> int:
+        if not children:
+            child = os.fork()
+            if not child:
+                time.sleep(60)
+                os._exit(0)
+            children.append(child)
+        return time.time_ns()
+
+    options: dict[str, Any] = {"progress": fork} if moment == "recovery" else {"clock": fork}
+    engine = EventDrivenMatchingEngine.open(tmp_path, instruments=[INSTRUMENT], **options)
+    try:
+        (child,) = children
+        held = {os.path.realpath(path) for path in Path(f"/proc/{child}/fd").iterdir()}
+        assert not any(path.startswith(str(tmp_path)) for path in held)
+        began = time.monotonic()
+        engine.close()  # the audit process ends, of whose lifeline nobody has a copy
+        assert time.monotonic() - began < process.FINISH_SECONDS / 2
+        assert not engine.audit_is_behind
+        EventDrivenMatchingEngine.open(tmp_path, audit=False).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@proves("fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_nobody_forks_while_the_audit_process_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copies of its pipes that a child had would keep it, and its engine, from ending."""
+    moments: list[str] = []
+
+    def fork() -> None:
+        if in_a_fork(lambda: None) == 0:
+            moments.append("forked")
+
+    class Slow(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            thread.start()
+            thread.join(0.2)
+            super().__init__(*arguments, **options)
+            moments.append("started")
+
+    thread = threading.Thread(target=fork)
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", Slow)
+        engine = EventDrivenMatchingEngine.open(tmp_path)
+    thread.join()
+    engine.close()
+    assert moments == ["started", "forked"]
+
+
+@proves("fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_process_may_have_an_engine_of_its_own_whoever_waited_at_the_fork() -> None:
+    entered, forked = threading.Event(), threading.Event()
+
+    def enter() -> None:
+        with Receipt._entering:
+            entered.set()
+            forked.wait(DEADLINE)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    entered.wait(DEADLINE)
+
+    def child() -> None:
+        with EventDrivenMatchingEngine.in_memory() as engine:
+            engine.ask(lambda _: time.sleep(0.01)).result()
+
+    assert in_a_fork(child) == 0
+    forked.set()
+    thread.join()
+
+
+@proves("fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_process_forked_by_the_writer_can_close_its_engine() -> None:
+    statuses: list[int] = []
+    with EventDrivenMatchingEngine.in_memory() as engine:
+        engine.subscribers.subscribe(lambda _: statuses.append(in_a_fork(engine.close)))
+        cancels(engine, 1, 2)
+    assert statuses == [0]
+
+
 # -- Nobody's mistake is everybody's -----------------------------------------------------------
 
 
@@ -370,6 +482,98 @@ def test_a_subscriber_may_raise_anything_at_all(
         assert [type(error) for _, error in engine.subscribers.failures] == [trouble]
     assert len(seen) == 3
     assert "a subscriber was dropped" in caplog.text
+
+
+class Unspeakable(BaseException):
+    """An exception of somebody's own."""
+
+    def __str__(self) -> str:
+        raise SystemExit("it cannot even say what it is about")
+
+
+class Strange:
+    """A consumer that is equal to nobody, and says why."""
+
+    def __call__(self, _: Sequence[Event]) -> None:
+        raise Unspeakable
+
+    def __eq__(self, other: object) -> bool:
+        raise Unspeakable
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Refusing(logging.Handler):
+    """Of an application that cannot log at the moment."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        raise Unspeakable
+
+
+@proves("consumer")
+def test_a_subscriber_may_be_as_strange_as_it_likes() -> None:
+    seen: list[Sequence[Event]] = []
+    handler = Refusing()
+    logging.getLogger(subscribers.__name__).addHandler(handler)
+    try:
+        with EventDrivenMatchingEngine.in_memory() as engine:
+            engine.subscribers.subscribe(seen.append)
+            engine.subscribers.subscribe(Strange())
+            assert cancels(engine, 1, 4) == [1, 2, 3]
+    finally:
+        logging.getLogger(subscribers.__name__).removeHandler(handler)
+    assert len(seen) == 3
+
+
+@proves("consumer")
+def test_what_becomes_of_the_events_that_were_given_out_is_nobodys_business(
+    tmp_path: Path,
+) -> None:
+    def greedy(events: Sequence[Event]) -> None:
+        events.clear()  # type: ignore[attr-defined]
+
+    with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        engine.subscribers.subscribe(greedy)
+        for number in range(1, 4):
+            events = engine.submit(CancelOrder(number, 1)).result(DEADLINE)
+            assert [event.sequence for event in events] == [number]
+            events.append("something else")  # type: ignore[arg-type]
+        many = engine.submit_many([CancelOrder(number, 1) for number in range(4, 6)])
+        for events in many.result(DEADLINE):
+            events.clear()
+    assert recover(tmp_path).matcher.sequence == 5
+
+
+@pytest.mark.parametrize(
+    "clock", [lambda: True, lambda: 1.5, lambda: None, lambda: (_ for _ in ()).throw(Unspeakable())]
+)
+def test_a_clock_that_gives_no_time_stops_the_engine_before_anything_is_written(
+    tmp_path: Path, clock: Callable[[], Any]
+) -> None:
+    engine = EventDrivenMatchingEngine.open(tmp_path, audit=False, clock=clock)
+    with pytest.raises(EngineStopped):
+        engine.submit(CancelOrder(1, 1)).result(DEADLINE)
+    with pytest.raises(EngineStopped):
+        engine.close()
+    assert recover(tmp_path).matcher.sequence == 0
+
+
+def test_a_question_that_answers_that_there_is_no_answer_has_failed() -> None:
+    with EventDrivenMatchingEngine.in_memory() as engine:
+        asked = engine.ask(lambda _: msgspec.UNSET)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="UNSET"):
+                asked.result(DEADLINE)
+
+
+def test_who_gives_up_waiting_does_not_disturb_the_writer_that_wakes_the_others() -> None:
+    patient = threading.Lock()
+    receipt: Receipt[int] = Receipt(waiters=[patient])
+    gone_through = receipt.waiters
+    assert gone_through is not None
+    assert not receipt.wait(0.0)
+    assert receipt.waiters == [patient]
+    assert len(gone_through) == 2, "in a list that gets shorter the writer would miss the next one"
 
 
 @proves("waits for itself")
@@ -465,7 +669,7 @@ def test_a_stopped_engine_does_not_grow() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("max_batch", 0), ("max_batch", 1.5), ("queue_capacity", -1), ("segment_bytes", None),
-     ("clock", 5)],
+     ("clock", 5), ("progress", 5), ("queue_capacity", 2**63)],
 )  # fmt: skip
 def test_a_wrong_argument_is_refused_at_the_door_by_its_name(
     tmp_path: Path, name: str, value: object
@@ -473,6 +677,38 @@ def test_a_wrong_argument_is_refused_at_the_door_by_its_name(
     with pytest.raises(MalformedCommand, match=f"^{name}: "):
         EventDrivenMatchingEngine.open(tmp_path / "data", **{name: value})  # type: ignore[arg-type]
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("log", [5, None, b"data"])
+def test_what_is_neither_a_directory_nor_a_log_is_refused_at_the_door(log: Any) -> None:
+    with pytest.raises(MalformedCommand, match=r"^log: "):
+        EventDrivenMatchingEngine.open(log)
+
+
+def test_half_a_character_names_no_directory() -> None:
+    with pytest.raises(DirectoryUnusable, match=r"\\ud800"):
+        EventDrivenMatchingEngine.open("\ud800")
+
+
+def test_a_signal_handler_may_close_the_engine_that_is_being_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "FINISH_SECONDS", 2.0)
+    monkeypatch.setattr(process.AuditProcess, "_command", program("import signal; signal.pause()"))
+    engine = EventDrivenMatchingEngine.open(tmp_path)
+    closed: list[bool] = []
+
+    def close(*_: object) -> None:
+        engine.close()
+        closed.append(True)
+
+    before = signal.signal(signal.SIGALRM, close)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        engine.close()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert closed == [True]
 
 
 # -- The audit process -------------------------------------------------------------------------
@@ -525,9 +761,9 @@ def test_an_audit_process_that_does_not_finish_is_ended_after_the_directory_is_f
     assert end_of_trail(DirectoryStorage(tmp_path)).sequence == 3
 
 
-def program(*arguments: str) -> Callable[[process.AuditProcess], subprocess.Popen[bytes]]:
-    """What is started in the place of the audit process."""
-    return lambda _: subprocess.Popen([sys.executable, "-I", "-c", *arguments], stdin=-1)
+def program(code: str) -> Callable[[process.AuditProcess], list[str]]:
+    """Another program in the place of the audit process's."""
+    return lambda _: [sys.executable, "-c", code]
 
 
 @proves("audit process")
@@ -536,7 +772,7 @@ def test_an_audit_process_that_always_ends_is_given_up_and_the_next_start_comple
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(process, "RESTART_SECONDS", 0.001)
-        patched.setattr(process.AuditProcess, "_start", program("raise SystemExit(7)"))
+        patched.setattr(process.AuditProcess, "_command", program("raise SystemExit(7)"))
         engine = EventDrivenMatchingEngine.open(tmp_path)
         eventually(lambda: "is not started again" in caplog.text, "it is given up")
         assert cancels(engine, 1, 4) == [1, 2, 3]
@@ -548,6 +784,20 @@ def test_an_audit_process_that_always_ends_is_given_up_and_the_next_start_comple
 
 
 @proves("audit process")
+def test_its_failure_is_known_where_nobody_is_told_of_children_that_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process.AuditProcess, "_command", program("raise SystemExit(7)"))
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        engine = EventDrivenMatchingEngine.open(tmp_path)
+        engine.close()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert engine.audit_is_behind
+
+
+@proves("audit process")
 def test_a_run_whose_trail_was_not_completed_ends_with_status_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -555,7 +805,7 @@ def test_a_run_whose_trail_was_not_completed_ends_with_status_1(
     run = ["run", str(tmp_path / "flow"), "--data-dir", str(tmp_path / "data")]
     with monkeypatch.context() as patched:
         patched.setattr(process, "FINISH_SECONDS", 0.1)
-        patched.setattr(process.AuditProcess, "_start", program("import signal; signal.pause()"))
+        patched.setattr(process.AuditProcess, "_command", program("import signal; signal.pause()"))
         assert main(run) == 1
     assert main(run) == 0
     assert end_of_trail(DirectoryStorage(tmp_path / "data")).sequence == 2

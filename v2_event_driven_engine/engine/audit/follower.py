@@ -12,12 +12,13 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 
 from ...errors import StoreError
 from ..audit_logger import AuditLogger
 from ..log.storage import DirectoryStorage, open_regular
 from ..wal_event_store import WalEventStore
-from .trail import AUDIT_LOG
+from .trail import AUDIT_LOG, WHOLE
 
 POLL_SECONDS = 0.05
 
@@ -55,4 +56,6 @@ def main(directory: str, name: str) -> int:
             file=sys.stderr,
         )
         return 1
+    with suppress(OSError):  # the engine may have died
+        os.write(1, WHOLE)
     return 0

@@ -8,7 +8,9 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..log.forking import NO_FORK
 from ..log.storage import DirectoryStorage
+from .trail import WHOLE
 
 FINISH_SECONDS = 60.0
 """How long a trail that lags may take to catch up when the engine is closed."""
@@ -47,38 +49,44 @@ class AuditProcess:
 
     def start(self) -> None:
         """Start the process, and a thread that waits for its end."""
-        self._process = self._start()
+        self._start()
         self._watcher = threading.Thread(
             target=self._watch, name="matching-engine-audit-watcher", daemon=True
         )
         self._watcher.start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        directory = self._storage.descriptor
-        arguments = [str(directory), str(self._storage.path), f"{__package__}.follower", *_places()]
-        return subprocess.Popen(
-            [sys.executable, "-I", "-c", BOOT, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(directory,),
-            start_new_session=True,  # Ctrl-C in the terminal is for the engine to handle
-        )
+    def _start(self) -> None:
+        with NO_FORK:  # a child would keep the pipes open
+            self._process = subprocess.Popen(
+                self._command(),
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(self._storage.descriptor,),
+                start_new_session=True,  # Ctrl-C in the terminal is for the engine to handle
+            )
+
+    def _command(self) -> list[str]:
+        storage = self._storage
+        follower = f"{__package__}.follower"
+        arguments = [str(storage.descriptor), str(storage.path), follower, *_places()]
+        return [sys.executable, "-I", "-c", BOOT, *arguments]
 
     def _watch(self) -> None:
         """Wait for the process; while the engine runs, an end is a failure."""
         for attempt in range(1 + RESTARTS):
             process = self._process
             assert process is not None
-            status = process.wait()
+            is_whole = _ended(process)
             self._finishing.wait(RESTART_SECONDS * 2**attempt)
             with self._starting:
                 if self._finishing.is_set():
-                    self.is_behind = status != 0
+                    self.is_behind = not is_whole
                     return
-                _logger.warning("the audit process ended with status %d", status)
+                _logger.warning("the audit process ended with status %d", process.returncode)
                 if attempt < RESTARTS:
                     _close(process)
-                    self._process = self._start()
+                    self._start()
         _logger.error("the audit process is not started again; the next start completes the trail")
 
     def finish(self) -> None:
@@ -104,6 +112,20 @@ class AuditProcess:
         if process is not None:
             process.returncode = 0  # it is the other process's child
             _close(process)
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Wait until a process has ended; whether it said that the trail is whole.
+
+    Its status does not tell: it is lost where somebody ignores SIGCHLD.
+    """
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.read()
+    process.wait()
+    return said == WHOLE
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -18,6 +18,8 @@ from ..event_log import ReadableLog
 from ..log.storage import Storage
 
 AUDIT_LOG = "audit.log"
+WHOLE = b"whole"
+"""What the audit process says at its end: the trail has all that the log has."""
 DAMAGED = f"{AUDIT_LOG}.damaged-"
 """How the names begin of files with what was kept aside of a damaged trail."""
 FIRST_CHAIN = "0" * 32

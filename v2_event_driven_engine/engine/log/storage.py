@@ -257,9 +257,10 @@ class DirectoryStorage:
             self.close = weakref.finalize(self, os.close, self.descriptor)
             """Give the directory back, once; later calls do nothing."""
             os.scandir(self.descriptor).close()  # is it readable?
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: half a character in the name
+            name = str(self.path).encode(errors="backslashreplace").decode()
             raise DirectoryUnusable(
-                f"{self.path}: {reason(error)}; name another directory with --data-dir"
+                f"{name}: {reason(error)}; name another directory with --data-dir"
             ) from error
 
     def _make(self) -> None:
