@@ -141,16 +141,18 @@ class WalEventStore(EventLog):
             self._open_segment(None)
             return
         header = LogReader(self._storage).segment_header(position.segment)
-        if (
+        # Then the one before it may still lack its mark, so this one must be gone on with.
+        is_empty = (
             position.offset == SEGMENT_HEADER.size
-            and self.torn is None
             and header.format_version == FORMAT_VERSION
             and header.rulebook_version == RULEBOOK_VERSION
-            and self._storage.size(segment_name(header.number)) == header.size
-        ):
+        )
+        size = header.size if is_empty or not position.closed else position.offset
+        if not is_empty or self.torn or self._storage.size(segment_name(header.number)) != size:
+            self._rewrite_last_segment(position, size)
+        if is_empty:
             self._take_up(header)
         else:
-            self._rewrite_last_segment(position, header)
             file = self._storage.open(segment_name(position.segment))
             self._open_segment(Finished(file, header, position.offset, position.link))
 
@@ -256,7 +258,7 @@ class WalEventStore(EventLog):
         self._finished.file.close()
         self._finished = None
 
-    def _rewrite_last_segment(self, position: Position, header: SegmentHeader) -> None:
+    def _rewrite_last_segment(self, position: Position, size: int) -> None:
         """Make durable what has just been read, and keep a torn tail aside.
 
         What a read shows may come from memory only: written and never synced when the engine was
@@ -268,7 +270,6 @@ class WalEventStore(EventLog):
         if self.torn is not None:
             end = position.offset + self.torn.length
             self._copy(name, position.offset, end, f"{name}{TORN}")
-        size = position.offset if position.closed else header.size
         self._copy(name, 0, position.offset, name, size)
 
     def _copy(self, name: str, begin: int, end: int, new_name: str, size: int = 0) -> None:

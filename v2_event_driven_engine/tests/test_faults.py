@@ -702,7 +702,7 @@ def test_a_silent_truncation_is_caught(tmp_path: Path, monkeypatch: pytest.Monke
 def test_trusting_the_page_cache_after_a_failed_sync_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(WalEventStore, "_rewrite_last_segment", lambda self, position, header: None)
+    monkeypatch.setattr(WalEventStore, "_rewrite_last_segment", lambda self, position, size: None)
     assert caught_by_power_failures(monkeypatch)
 
 

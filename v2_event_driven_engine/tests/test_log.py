@@ -1,6 +1,7 @@
 """The log: what is written is read back, damage is found, restarts keep one history."""
 
 import json
+import os
 import shutil
 import struct
 import time
@@ -723,6 +724,61 @@ def test_verify_begins_with_the_oldest_snapshot_where_the_log_lost_its_beginning
     assert main(["verify", "--json", "--data-dir", str(tmp_path)]) == 0
     report = json.loads(capfd.readouterr().out)
     assert (report["sequence"], report["commands_verified"]) == (100, 10)
+
+
+def test_verify_names_a_damaged_snapshot_where_the_log_lost_its_beginning(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        run_engine(tmp_path, 40)
+        assert main(["snapshot", "--archive", "--data-dir", str(tmp_path)]) == 0
+    shutil.rmtree(tmp_path / "archive")
+    oldest = DirectoryStorage(tmp_path).names()
+    (name,) = [name for name in oldest if name.startswith("snapshot.")][:1]
+    with (tmp_path / name).open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+    capfd.readouterr()
+    assert main(["verify", "--json", "--data-dir", str(tmp_path)]) == 1
+    report = json.loads(capfd.readouterr().out)
+    assert report["sequence"] == 120, "it goes on from the next one"
+    assert report["error"].startswith(name)
+
+
+@pytest.mark.parametrize("place", [512, 513, 1024, -1])
+def test_something_in_a_segment_without_batches_does_not_break_the_row(
+    tmp_path: Path, place: int
+) -> None:
+    """The one before it gets its mark with the first batch: whatever happens until then."""
+    run_engine(tmp_path / "data", 20)
+    with EventDrivenMatchingEngine.open(tmp_path / "data", audit=False, segment_bytes=4096):
+        shutil.copytree(tmp_path / "data", tmp_path / "crashed")
+    last = segment_numbers(DirectoryStorage(tmp_path / "crashed"))[-1]
+    with (tmp_path / "crashed" / segment_name(last)).open("r+b") as file:
+        file.seek(place, os.SEEK_END if place < 0 else os.SEEK_SET)
+        file.write(b"x")
+    for life in range(3):
+        with EventDrivenMatchingEngine.open(tmp_path / "crashed", audit=False) as engine:
+            (event, *_) = engine.submit(CancelOrder(1, 1)).result(30.0)
+            assert event.sequence == 21 + life
+    assert recover(tmp_path / "crashed").matcher.sequence == 23
+
+
+def test_what_follows_a_seal_is_the_mark_of_a_segment_that_is_missing(tmp_path: Path) -> None:
+    run_engine(tmp_path, 20)
+    last = segment_numbers(DirectoryStorage(tmp_path))[-1]
+    end = (tmp_path / segment_name(last)).stat().st_size
+    run_engine(tmp_path, 20)
+    for number in segment_numbers(DirectoryStorage(tmp_path)):
+        if number > last:
+            (tmp_path / segment_name(number)).unlink()
+    with (tmp_path / segment_name(last)).open("r+b") as file:
+        file.seek(end + 20)
+        (byte,) = file.read(1)
+        file.seek(end + 20)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(LogDamaged, match="missing"):
+        recover(tmp_path)
 
 
 @pytest.mark.parametrize("sequence", [1, 30, 49, 50, 70, 99])

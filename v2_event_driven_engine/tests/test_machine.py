@@ -1,5 +1,6 @@
 """Where the engine meets the machine: directories, descriptors, processes, signals, other files."""
 
+import fcntl
 import gc
 import io
 import logging
@@ -988,6 +989,94 @@ def test_a_segment_is_archived_to_another_file_system_by_a_copy(
     assert (tmp_path / "archive" / segment_name(1)).read_bytes() == whole
     assert segment_numbers(storage) == [1]
     assert not storage.archive(segment_name(1))
+
+
+def whole_log(directory: Path) -> bytes:
+    """The bytes of its first segment."""
+    run_engine(directory, 60)
+    return (directory / segment_name(1)).read_bytes()
+
+
+@proves("archive elsewhere")
+def test_only_one_moves_segments_into_an_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two who copy to one unfinished file would each take the other's for whole."""
+    run_engine(tmp_path, 60)
+    refused: list[bool] = []
+    copy = DirectoryStorage._copy_to
+
+    def beside(self: DirectoryStorage, *arguments: Any) -> None:
+        another = os.open(tmp_path / "archive", os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(another)
+        refused.append(True)
+        copy(self, *arguments)
+
+    def elsewhere(*_: Any, **__: Any) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(DirectoryStorage, "_copy_to", beside)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", elsewhere)
+        with pytest.raises(OSError, match="cross-device"):  # of the finished copy, too
+            DirectoryStorage(tmp_path).archive(segment_name(1))
+    assert refused == [True]
+
+
+@proves("archive elsewhere")
+@pytest.mark.parametrize("same", [True, False], ids=["copied before", "of another directory"])
+def test_what_is_in_an_archive_already_is_not_overwritten(tmp_path: Path, same: bool) -> None:
+    whole = whole_log(tmp_path)
+    there = tmp_path / "archive" / segment_name(1)
+    there.parent.mkdir()
+    there.write_bytes(whole if same else whole[:-1] + b"x")
+    storage = DirectoryStorage(tmp_path)
+    if same:
+        assert storage.archive(segment_name(1))
+        assert there.read_bytes() == whole
+        assert not (tmp_path / segment_name(1)).exists()
+    else:
+        with pytest.raises(DirectoryUnusable, match="another file has this name"):
+            storage.archive(segment_name(1))
+        assert there.read_bytes() == whole[:-1] + b"x"
+        assert (tmp_path / segment_name(1)).read_bytes() == whole
+
+
+def test_an_archive_that_is_full_gets_nothing_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = whole_log(tmp_path)
+    rename = os.rename
+
+    def elsewhere(source: str, target: str, **options: Any) -> None:
+        if options["src_dir_fd"] != options["dst_dir_fd"]:
+            raise OSError(18, "Invalid cross-device link")
+        rename(source, target, **options)
+
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", elsewhere)
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match=rf"No space.*archive/{segment_name(1)}"):
+            DirectoryStorage(tmp_path).archive(segment_name(1))
+    assert list((tmp_path / "archive").iterdir()) == []
+    assert (tmp_path / segment_name(1)).read_bytes() == whole
+
+
+def test_what_is_no_file_and_no_folder_harms_nobody(tmp_path: Path) -> None:
+    run_engine(tmp_path, 60)
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "archive").write_text("not a folder")
+    assert main(["verify", "--data-dir", str(tmp_path)]) == 0
+    (tmp_path / "archive").unlink()
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "circle").symlink_to("circle")
+    DirectoryStorage(tmp_path).archive(segment_name(1))
+    assert recover(tmp_path).matcher.sequence == 60
 
 
 # -- Hostile or merely large -------------------------------------------------------------------

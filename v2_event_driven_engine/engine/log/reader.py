@@ -472,6 +472,11 @@ class LogReader:
             size += len(piece)
         if not position.closed and size < header.size:
             return self._damaged(f"the file was cut to {size} of {header.size} bytes")
+        if end > position.offset and position.closed and header.format_version > 1:
+            return self._damaged(
+                "something follows the seal of a clean shutdown, which is only ever the mark that "
+                "the log goes on in a next segment; that one is missing"
+            )
         if end > position.offset:
             self.torn = TornTail(
                 name, position.offset, end - position.offset, position.next_sequence

@@ -72,11 +72,11 @@ def newest_start(snapshots: Snapshots | None, until: int | None = None) -> Recov
 
 
 def earliest_start(log: ReadableLog, snapshots: Snapshots | None = None) -> Recovered:
-    """The empty market; or the oldest snapshot, where the beginning of the log was taken away."""
+    """The empty market; or the oldest good snapshot, where the beginning of the log is gone."""
     first = log.first_sequence()
     if first == 1 or snapshots is None:
         return Recovered()
-    state = _first_good(snapshots, lambda names: names[-1:])
+    state = _first_good(snapshots, lambda names: names[::-1])
     if state.snapshot_sequence:
         name = snapshot.name_of(state.snapshot_sequence)
         state.warnings.append(f"the log begins at sequence {first}: replayed from {name} on")
@@ -96,7 +96,7 @@ def _first_good(snapshots: Snapshots, usable: Callable[[list[str]], list[str]]) 
                 gone = True
                 continue
             except StoreError as error:
-                warnings.append(f"{error}; an older one, or the whole log, is used instead")
+                warnings.append(f"{error}; another one, or the whole log, is used instead")
                 continue
             state.warnings = warnings
             return state

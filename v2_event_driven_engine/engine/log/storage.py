@@ -176,6 +176,21 @@ def open_regular(name: str, flags: int, directory: int | None = None) -> int:
     return descriptor
 
 
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or a link to one; a link that leads in a circle is not."""
+    with suppress(OSError):
+        return entry.is_file()
+    return False
+
+
+def _same_content(left: BinaryIO, right: BinaryIO) -> bool:
+    """Whether two files have the same bytes. O(bytes)."""
+    while (piece := left.read(COPY_BYTES)) == right.read(COPY_BYTES):
+        if not piece:
+            return True
+    return False
+
+
 @contextmanager
 def opened_directory(name: str, directory: int | None = None) -> Iterator[int]:
     """The descriptor of a directory below `directory`, for a while."""
@@ -265,8 +280,8 @@ class DirectoryStorage:
 
     def _make(self) -> None:
         missing = [p for p in (self.path, *self.path.parents) if not p.exists()]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        for made in reversed(missing):
+            made.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         for made in missing:  # a new directory is durable once its parent is synced
             with opened_directory(os.fspath(made.parent)) as parent:
                 os.fsync(parent)
@@ -302,20 +317,22 @@ class DirectoryStorage:
 
     def names(self) -> list[str]:
         with os.scandir(self.descriptor) as entries:
-            names = {entry.name for entry in entries if entry.is_file()}
+            names = {entry.name for entry in entries if _is_file(entry)}
         with (
             suppress(OSError),
             opened_directory(ARCHIVE, self.descriptor) as archive,
             os.scandir(archive) as entries,
         ):
-            names |= {entry.name for entry in entries if entry.is_file()}
+            names |= {entry.name for entry in entries if _is_file(entry)}
         return sorted(names)
 
     def _open_to_read(self, name: str) -> int:
         try:
             return open_regular(name, os.O_RDONLY, self.descriptor)
         except FileNotFoundError:
-            return open_regular(f"{ARCHIVE}/{name}", os.O_RDONLY, self.descriptor)
+            with suppress(NotADirectoryError):  # what has the archive's name may be something else
+                return open_regular(f"{ARCHIVE}/{name}", os.O_RDONLY, self.descriptor)
+            raise
 
     def stream(self, name: str) -> BinaryIO:
         return open(self._open_to_read(name), "rb")  # noqa: PTH123  # a descriptor; the caller closes it
@@ -352,40 +369,59 @@ class DirectoryStorage:
         return os.stat(name, dir_fd=self.descriptor).st_mtime
 
     def archive(self, name: str) -> bool:
-        try:
-            os.stat(name, dir_fd=self.descriptor)
-        except FileNotFoundError:
-            return False
         with suppress(FileExistsError):
             os.mkdir(ARCHIVE, DIRECTORY_MODE, dir_fd=self.descriptor)
             self.sync_directory()
         with opened_directory(ARCHIVE, self.descriptor) as archive:
+            fcntl.flock(archive, fcntl.LOCK_EX)  # one at a time, of whatever directory
             try:
-                os.rename(name, name, src_dir_fd=self.descriptor, dst_dir_fd=archive)
-            except FileNotFoundError:
+                source = open_regular(name, os.O_RDONLY, self.descriptor)
+                with open(source, "rb") as file:  # noqa: PTH123  # a descriptor
+                    self._archive(file, archive, name)
+            except FileNotFoundError:  # it is there already, or moved by one that does not lock
                 return False
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                self._copy_to(archive, name)
-                os.fsync(archive)
-                self.remove(name)
             os.fsync(archive)
         self.sync_directory()
         return True
 
-    def _copy_to(self, archive: int, name: str) -> None:
+    def _archive(self, source: BinaryIO, archive: int, name: str) -> None:
+        """Move a file, which is open, into the archive."""
+        try:
+            there = open(open_regular(name, os.O_RDONLY, archive), "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            try:
+                os.rename(name, name, src_dir_fd=self.descriptor, dst_dir_fd=archive)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._copy_to(archive, source, name)
+                os.fsync(archive)
+                self.remove(name)
+            return
+        with there:  # copied, and not removed any more; or of another directory
+            if not _same_content(source, there):
+                raise DirectoryUnusable(
+                    f"{self.path}/{ARCHIVE}/{name}: another file has this name; move it away, or "
+                    f"let {ARCHIVE} be a folder for this directory alone"
+                )
+        os.fsync(archive)
+        self.remove(name)
+
+    def _copy_to(self, archive: int, source: BinaryIO, name: str) -> None:
         """Copy a file to another file system; there it gets its name once it is durable."""
         unfinished = f"{name}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         target = _File(open_regular(unfinished, flags, archive), archive)
+        offset = 0
         try:
-            with self.stream(name) as source:
-                offset = 0
-                while piece := source.read(COPY_BYTES):
-                    target.write_at(offset, piece)
-                    offset += len(piece)
+            while piece := source.read(COPY_BYTES):
+                target.write_at(offset, piece)
+                offset += len(piece)
             target.sync()
+        except OSError as error:
+            with suppress(OSError):  # a disk that is full does not stay full because of it
+                os.unlink(unfinished, dir_fd=archive)
+            raise OSError(error.errno, error.strerror, f"{ARCHIVE}/{name}") from error
         finally:
             target.close()
         os.rename(unfinished, name, src_dir_fd=archive, dst_dir_fd=archive)
