@@ -52,7 +52,8 @@ def main(directory: str, name: str) -> int:
         follow(storage, 0)
     except (StoreError, OSError) as failure:
         print(
-            f"audit: {name}: {failure}; the next start completes {AUDIT_LOG} from the log",
+            f"audit: {name}: {failure}; once that is mended, the next start completes {AUDIT_LOG} "
+            f"from the log",
             file=sys.stderr,
         )
         return 1
