@@ -208,9 +208,10 @@ class EventDrivenMatchingEngine:
                     log = WalEventStore(storage, segment_bytes=segment_bytes)
                     recovered = recover(log, Snapshots(storage), progress=progress)
                     held.callback(log.close)
+                    witnessed = end_of_trail(storage).sequence
                     with NO_FORK:
                         give_up.append(log.close)
-                        log.start(recovered.place, witnessed=end_of_trail(storage).sequence)
+                        log.start(recovered.place, witnessed)
                     if audit:
                         process.start()
                 except OSError as error:
