@@ -842,7 +842,7 @@ def test_a_disk_that_is_full_for_the_trail_alone_stops_the_trail_alone(
         assert main(run) == 1
     output, errors = capfd.readouterr()
     assert "commands             30" in output
-    assert errors.count("No space left on device; once that is mended, the next start completes") == 1
+    assert errors.count("No space left on device; once that is mended, the next start") == 1
     assert recover(tmp_path / "data").matcher.sequence == 30
     assert main(run) == 0
     assert main(["verify", *data_dir]) == 0
