@@ -9,8 +9,9 @@ A state begins somewhere (`newest_start`, `earliest_start`) and then follows the
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import zip_longest
+
+import msgspec
 
 from ...errors import DirectoryUnusable, LogDamaged, MatcherBug, ReplayDivergence, StoreError
 from ..event_log import START, Batch, Place, ReadableLog, TornTail
@@ -23,24 +24,23 @@ Progress = Callable[[int], None]
 """Is called with the sequence that was reached, after each batch."""
 
 
-@dataclass(slots=True)
-class Recovered:
+class Recovered(msgspec.Struct):
     """The recovered state, and what recovery found."""
 
-    matcher: Matcher = field(default_factory=Matcher)
+    matcher: Matcher = msgspec.field(default_factory=Matcher)
     place: Place = START
     """After the last batch that was read: where the log goes on."""
     timestamp_ns: int = 0
     closed: bool = False
     """Whether the last batch closed the log at a clean shutdown."""
-    unrecorded: list[list[AnyEvent]] = field(default_factory=list)
+    unrecorded: list[list[AnyEvent]] = []
     """Events of the last commands, derived now, that the log does not have yet."""
     torn: TornTail | None = None
     durable_sequence: int = 0
     """Up to where the log itself says that it is durable; what comes after may be in flight."""
     commands_replayed: int = 0
     snapshot_sequence: int = 0
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = []
     """What was passed over, in sentences."""
 
 
