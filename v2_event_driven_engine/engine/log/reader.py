@@ -472,7 +472,9 @@ class LogReader:
             size += len(piece)
         if not position.closed and size < header.size:
             return self._damaged(f"the file was cut to {size} of {header.size} bytes")
-        if end > position.offset and position.closed and header.format_version > 1:
+        # An engine makes the next segment, and then writes here that it did.
+        goes_on = self._storage.size(segment_name(header.number + 1)) > 0
+        if end > position.offset and position.closed and header.format_version > 1 and not goes_on:
             return self._damaged(
                 "something follows the seal of a clean shutdown, which is only ever the mark that "
                 "the log goes on in a next segment; that one is missing"
