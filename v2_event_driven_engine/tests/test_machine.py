@@ -232,13 +232,15 @@ def test_the_events_are_not_written_into_a_segment_that_the_run_has_just_made(
 def test_new_files_are_not_for_everybody(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
-        run_engine(tmp_path / "data", 20)
-        EventDrivenMatchingEngine.open(tmp_path / "data").close()
-        take_snapshot(tmp_path / "data")
+        data_dir = tmp_path / "engines" / "data"
+        run_engine(data_dir, 20)
+        EventDrivenMatchingEngine.open(data_dir).close()
+        take_snapshot(data_dir)
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o750 & ~mask
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
+    for made in (data_dir, data_dir.parent):
+        assert stat.S_IMODE(made.stat().st_mode) == 0o750 & ~mask
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in data_dir.iterdir()}
     assert set(modes.values()) == {0o640 & ~mask}, modes
 
 
