@@ -57,7 +57,10 @@ def add(below: Subcommands) -> None:
     _add_client_id(submit)
     _add_client_id(_add(below, "stdio", "NDJSON on standard input and output; a dialogue.", _stdio))
     verify = _add(
-        below, "verify", "Replay the whole log; compare it with OUT and with every node.", _verify
+        below,
+        "verify",
+        "Replay the whole log; compare it with OUT and every node that answers.",
+        _verify,
     )
     verify.add_argument("--json", action="store_true", help="print one JSON object, last")
     backup = _add(

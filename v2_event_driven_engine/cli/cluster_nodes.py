@@ -191,8 +191,8 @@ def _node(options: argparse.Namespace) -> int:
 def _add_status(below: Subcommands) -> None:
     parser = add_below(
         below, "status", "Who is active, who follows, how far each is, and whether they agree.",
-        _status, "exit status: 0 every partition has one active, and equal sequences have equal\n"
-        "hashes; 1 otherwise",
+        _status, "exit status: 0 every partition of the cluster has one active, and equal\n"
+        "sequences have equal hashes; 1 otherwise",
     )  # fmt: skip
     add_data_dir(parser)
     add_connection(parser, required=False)
@@ -230,34 +230,59 @@ def _report(
     watched: bool,
     before: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """How the nodes are; with a report of before also the rates since then."""
+    """How the nodes are; with a report of before also the rates since then.
+
+    The table says which partitions there are: one of which no node answers is not ok.
+    """
+    from ..cluster.connect import table_of  # noqa: PLC0415
     from ..cluster.jetstream import WITHOUT_HASHES  # noqa: PLC0415
 
     question = WITHOUT_HASHES if watched else b""
     answers = connection.collect("status", question, STATUS_SECONDS, count)
     said = [json.loads(each) for each in answers]
     said.sort(key=lambda node: (node["partition"], node["role"], node["node"]))
+    numbers = {node["partition"] for node in said}
+    problem = {}
+    try:
+        numbers |= set(range(table_of(connection).read().partitions))
+    except StoreError as error:
+        problem = {"error": f"nobody says which partitions there are: {error}"}
     partitions = [
         _partition_report(connection, number, [n for n in said if n["partition"] == number])
-        for number in sorted({node["partition"] for node in said})
+        for number in sorted(numbers)
     ]
-    for now in partitions:
+    answered = [each for each in partitions if each["nodes"]]
+    for now in answered:
         for then in before["partitions"] if before else ():
+            if not then["nodes"]:
+                continue
             if then["partition"] == now["partition"] and now["time_ns"] > then["time_ns"]:
                 seconds = (now["time_ns"] - then["time_ns"]) / 1e9
                 for total, rate in (("sequence", "commands"), ("entries", "entries")):
                     now[f"{rate}_per_second"] = round((now[total] - then[total]) / seconds)
     return {
-        "ok": bool(partitions) and all(each["ok"] for each in partitions),
-        "sequence": sum(each["sequence"] for each in partitions),
+        "ok": not problem and all(each["ok"] for each in partitions),
+        "sequence": sum(each["sequence"] for each in answered),
         "state_hash": partitions[0]["state_hash"] if len(partitions) == 1 else None,
         "partitions": partitions,
+        **problem,
     }
 
 
 def _partition_report(
     connection: "Connection", number: int, nodes: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    if not nodes:
+        unknown = ("epoch", "sequence", "entries", "state_hash", "time_ns")
+        return {
+            "ok": False,
+            "partition": number,
+            "active": [],
+            "agree": True,
+            **dict.fromkeys(unknown),
+            "log_leader": connection.leader(f"LOG_{number}"),
+            "nodes": [],
+        }
     actives = [node for node in nodes if node["role"] == "active"]
     ahead = max(actives or nodes, key=lambda node: (node["epoch"], node["sequence"]))
     hashes: dict[int, set[tuple[str, str]]] = {}
@@ -285,9 +310,13 @@ def _show(options: argparse.Namespace, report: dict[str, Any]) -> None:
     if options.json:
         say(json.dumps(report))
         return
-    if not report["partitions"]:
-        say("no node answers")
+    if "error" in report:
+        say(report["error"])
     for partition in report["partitions"]:
+        if not partition["nodes"]:
+            leader = partition["log_leader"] or "nobody"
+            say(f"partition {partition['partition']}: NO NODE ANSWERS, log led by {leader}")
+            continue
         rate = partition.get("commands_per_second")
         say(
             f"partition {partition['partition']}: epoch {partition['epoch']}, "
