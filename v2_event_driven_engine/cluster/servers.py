@@ -4,6 +4,7 @@ On real machines the same configuration is used, and something else starts them.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,8 +16,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from ..errors import StoreError
+from ..errors import MalformedCommand, StoreError
 
 HEALTHY_SECONDS = 30.0
 END_SECONDS = 10.0
@@ -66,6 +68,36 @@ class Machine(NamedTuple):
     def url(self) -> str:
         """What its clients connect to."""
         return f"nats://{self.host}:{self.client_port}"
+
+
+def check_urls(urls: Sequence[str]) -> None:
+    """See that these are addresses of servers, one or more.
+
+    Raises:
+        MalformedCommand: they are not.
+    """
+    if isinstance(urls, str) or not urls:
+        raise MalformedCommand("urls", "expected a list of nats://HOST:PORT, one or more")
+    for url in urls:
+        if not (type(url) is str and _is_url(url)):
+            shown = without_password(url) if type(url) is str else type(url).__name__
+            raise MalformedCommand("urls", f"{shown!a} is not nats://HOST:PORT")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        return False
+    plain = re.fullmatch(r"(nats|tls)://[!-+\--~]+", text) is not None
+    rest = parts.path not in ("", "/") or parts.query or parts.fragment
+    return plain and bool(host) and port != 0 and not rest
+
+
+def without_password(url: str) -> str:
+    """An address as a message may show it: without a user, a password or a token."""
+    return re.sub(r"://.*@", "://***@", url)
 
 
 class Certificates(NamedTuple):

@@ -1,11 +1,21 @@
 """What `main.py cluster` says and refuses, without any server."""
 
 import re
+import signal
+import socket
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from v2_event_driven_engine import DirectoryUnusable, EventDrivenMatchingEngine, MalformedCommand
+from v2_event_driven_engine.cli import cluster_client
+from v2_event_driven_engine.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ["server-config", "--name", "m2", "--store-dir", "/var/lib/nats",
@@ -140,3 +150,183 @@ def test_what_cannot_be_meant_is_refused(arguments: list[str], problem: str) -> 
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert problem in done.stderr
     assert "Traceback" not in done.stderr
+
+
+BAD_URLS = [
+    "nats://h:99999", "nats://h:abc", "nats://h:-1", "nats://h:0", "nats://[::1", "nats:///",
+    "nats://", "nats://a:4222,nats://b:4222", "nats://a:4222,b:4222", "nats://h:4222/x",
+    "nats://a b", "http://h:4222", "h:4222", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_what_is_no_address_of_a_server_is_refused(
+    url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["cluster", "status", "--url", url])
+    assert caught.value.code == 2
+    assert f"argument --url: {url!a} is not nats://HOST:PORT" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("urls", ["nats://h:4222", [], *([url] for url in BAD_URLS), [5], None])
+def test_a_connection_to_no_address_leaves_no_thread(urls: Any) -> None:
+    pytest.importorskip("nats")
+    from v2_event_driven_engine.cluster.connect import connect  # noqa: PLC0415
+
+    before = set(threading.enumerate())
+    with pytest.raises(MalformedCommand, match="urls: "):
+        connect(urls)
+    assert set(threading.enumerate()) == before
+
+
+def test_a_connection_that_is_interrupted_leaves_no_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("nats")
+    from v2_event_driven_engine.cluster import jetstream  # noqa: PLC0415
+
+    async def interrupted(*_: Any) -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(jetstream.Connection, "_connect", interrupted)
+    before = set(threading.enumerate())
+    with pytest.raises(RuntimeError):
+        jetstream.Connection(["nats://h"])
+    assert set(threading.enumerate()) == before
+
+
+def test_a_password_in_an_address_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nats")
+    for url in ("nats://me:s3cret@127.0.0.1:1", "nats://me:s3cret@h:x", "nats://me:s3@cret@h:x"):
+        command = ["cluster", "verify", "--url", url]
+        with suppress(SystemExit):
+            assert main(command) == 3
+        printed = capfd.readouterr()
+        assert "***@" in printed.err
+        assert "cret" not in printed.out + printed.err
+
+
+# -- A directory to restore from, or to back up to ----------------------------------------------
+
+
+def engine_in(directory: Path) -> None:
+    EventDrivenMatchingEngine.open(directory, audit=False).close()
+
+
+def no_server(*_: Any) -> None:
+    raise AssertionError("it was to be refused before")
+
+
+@pytest.mark.parametrize(
+    ("folders", "logs", "problem"),
+    [
+        ([], [], "there is no log here"),
+        (["x", "00"], [], "there is no log here"),
+        (["0", "1"], ["0"], "1: there is no log here"),
+        (["0", "2"], ["0", "2"], "the partition 1 is missing, and there is a folder 2"),
+        (["1"], ["1"], "the partition 0 is missing, and there is a folder 1"),
+        (["0", "1"], [".", "0", "1"], "it has a log and the folder 0"),
+        (["0"], ["."], "it has a log and the folder 0"),
+        (None, [], "No such file or directory; name another directory with --from"),
+    ],
+)
+def test_what_cannot_be_restored_is_refused_before_anything_is_made(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    folders: list[str] | None,
+    logs: list[str],
+    problem: str,
+) -> None:
+    monkeypatch.setattr(cluster_client, "connection_of", no_server)
+    source = tmp_path / "source"
+    if folders is not None:
+        source.mkdir()
+        for folder in folders:
+            (source / folder).mkdir()
+    for log in logs:
+        engine_in(source / log)
+    assert main(["cluster", "restore", "--from", str(source)]) == 3
+    printed = capfd.readouterr().err
+    assert problem in printed
+    assert "--data-dir" not in printed
+
+
+@pytest.mark.parametrize(
+    ("partitions", "folders", "logs", "problem"),
+    [
+        (1, ["0"], [], "the folder 0"),
+        (1, ["0", "1"], ["0", "1"], "the folder 1"),
+        (2, [], ["."], "a log of its own"),
+        (2, ["0", "1", "2"], ["0", "1", "2"], "the folder 2"),
+    ],
+)
+def test_a_backup_of_other_partitions_is_not_mixed_in(
+    tmp_path: Path, partitions: int, folders: list[str], logs: list[str], problem: str
+) -> None:
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+    for log in logs:
+        engine_in(tmp_path / log)
+    with pytest.raises(DirectoryUnusable, match=problem):
+        cluster_client._targets(tmp_path, partitions)
+
+
+def test_where_a_backup_goes(tmp_path: Path) -> None:
+    assert cluster_client._targets(tmp_path / "one", 1) == [tmp_path / "one"]
+    two = [tmp_path / "two" / "0", tmp_path / "two" / "1"]
+    for _ in range(2):
+        assert cluster_client._targets(tmp_path / "two", 2) == two
+        two[0].mkdir(exist_ok=True)
+
+
+# -- Signals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["submit", "stdio", "verify", "backup", "restore"])
+def test_a_signal_ends_what_waits_for_a_server(
+    tmp_path: Path, name: str, how: signal.Signals
+) -> None:
+    """The server takes the connection, and says nothing."""
+    pytest.importorskip("nats")
+    engine_in(tmp_path / "data")
+    more = {
+        "submit": ["/dev/null"],
+        "backup": ["--to", str(tmp_path / "backup")],
+        "restore": ["--from", str(tmp_path / "data")],
+    }.get(name, [])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"nats://127.0.0.1:{server.getsockname()[1]}"
+        head = "import sys; from v2_event_driven_engine.main import main; "
+        command = [sys.executable, "-c", f"{head} sys.exit(main(sys.argv[1:]))", "cluster", name]
+        with subprocess.Popen(
+            [*command, *more, "--url", url], cwd=ROOT, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            server.settimeout(60)
+            connection, _ = server.accept()
+            began = time.monotonic()
+            process.send_signal(how)
+            printed = process.communicate(timeout=60)
+            connection.close()
+    assert (process.returncode, *printed) == (128 + how, b"", b"")
+    assert time.monotonic() - began < 8, "sooner than a server is given up"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{}", "[]", "5", "null", '{"urls": []}', '{"urls": "nats://h", "partitions": 1}',
+     '{"urls": [5], "partitions": 1, "servers": [], "nodes": []}',
+     '{"urls": ["nats://h"], "partitions": 1, "servers": [{}], "nodes": []}',
+     '{"urls": ["nats://h"], "partitions": 1, "servers": [], "nodes": 5}'],
+)  # fmt: skip
+@pytest.mark.parametrize("command", [["status"], ["kill", "active"], ["verify"]])
+def test_a_description_of_something_else_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], command: list[str], content: str
+) -> None:
+    pytest.importorskip("nats")
+    (tmp_path / "cluster.json").write_text(content, encoding="utf-8")
+    assert main(["cluster", *command, "--data-dir", str(tmp_path)]) == 2
+    assert f"{tmp_path}/cluster.json: " in capfd.readouterr().err
