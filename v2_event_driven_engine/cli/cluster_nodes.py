@@ -6,11 +6,13 @@ What it needs is not installed with the engine; nothing of it is imported before
 import argparse
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from .cluster_options import (
     connection_of,
     described,
     extra,
+    file_to_read,
     password_of,
     security_of,
 )
@@ -83,7 +86,7 @@ def _node_command(
     servers = [word for url in urls for word in ("--url", url)]
     which = ["--partition", str(partition), "--name", name]
     which += ["--partitions", str(partitions)]
-    which += ["--snapshots", str(data_dir / f"node-{partition}-{name}")]
+    which += [f"--snapshots={data_dir / f'node-{partition}-{name}'}"]  # it may begin with a dash
     return [*main_program(), "cluster", "node", *servers, *which]
 
 
@@ -107,10 +110,10 @@ def _tour(options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    _check_installed()
-    from ..cluster.local import LocalCluster  # noqa: PLC0415
-
     with StopSignals() as stop:
+        _check_installed()
+        from ..cluster.local import LocalCluster  # noqa: PLC0415
+
         cluster = LocalCluster(
             options.data_dir, partial(_node_command, options.data_dir, options.partitions), say,
             partitions=options.partitions, replicas=options.replicas,
@@ -126,7 +129,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _look(options: argparse.Namespace) -> str:
-    return f"{options.run_by} cluster status --data-dir {options.data_dir}"
+    return f"{options.run_by} cluster status --data-dir={options.data_dir}"
 
 
 # -- node ---------------------------------------------------------------------------------------
@@ -167,6 +170,19 @@ def _partition(text: str) -> int:
     return int(text)
 
 
+def _check_partition(partition: int, partitions: int) -> None:
+    """See that a cluster of so many partitions has this one.
+
+    Raises:
+        FileProblem: it has not.
+    """
+    if partition >= partitions:
+        raise FileProblem(
+            f"--partition {partition}: expected one of 0 to {partitions - 1}: the cluster has "
+            f"{partitions}"
+        )
+
+
 def _name(text: str) -> str:
     if not (text.isascii() and text.replace("-", "").replace("_", "").isalnum()):
         raise argparse.ArgumentTypeError(f"{text!a} is not made of letters, digits, - and _")
@@ -174,6 +190,7 @@ def _name(text: str) -> str:
 
 
 def _node(options: argparse.Namespace) -> int:
+    _check_partition(options.partition, options.partitions)
     with extra():
         from ..cluster.service import Service, serve  # noqa: PLC0415
     return serve(
@@ -360,6 +377,7 @@ def _add_kill(below: Subcommands) -> None:
 
 def _kill(options: argparse.Namespace) -> int:
     found = described(options)
+    _check_partition(options.partition, found["partitions"])
     with extra():
         from ..cluster.jetstream import Connection  # noqa: PLC0415
     connection = Connection(found["urls"], name="command line")
@@ -403,7 +421,8 @@ def _victim(
     if options.who in ("leader", "follower"):
         leader = connection.leader(f"LOG_{options.partition}")
         kind, candidates = "server", found["servers"]
-        choose = lambda each: (each["name"] == leader) == (options.who == "leader")  # noqa: E731
+        leads = options.who == "leader"  # in an election nobody leads, and nobody follows
+        choose = lambda each: leader != "" and (each["name"] == leader) == leads  # noqa: E731
     else:
         from ..cluster.connect import statuses  # noqa: PLC0415
 
@@ -437,7 +456,9 @@ def _add_server_config(below: Subcommands) -> None:
         "--peer", type=_peer, action="append", required=True, metavar="NAME=HOST",
         help="every server of the cluster, this one too; three, or five",
     )  # fmt: skip
-    parser.add_argument("--store-dir", required=True, metavar="DIR", help="for the streams")
+    parser.add_argument(
+        "--store-dir", type=_directory, required=True, metavar="DIR", help="for the streams"
+    )
     parser.add_argument("--client-port", type=_port, default=4222, metavar="PORT")
     parser.add_argument("--route-port", type=_port, default=6222, metavar="PORT")
     parser.add_argument(
@@ -445,18 +466,37 @@ def _add_server_config(below: Subcommands) -> None:
         help="of /healthz, for this machine only (default: %(default)s)",
     )  # fmt: skip
     group = parser.add_argument_group("protection", "leave it out only where nobody else can come")
-    group.add_argument("--ca", metavar="FILE", help="who signs the certificates of all machines")
-    group.add_argument("--cert", metavar="FILE", help="the certificate of this server")
-    group.add_argument("--key", metavar="FILE", help="its key")
+    for name, what in (
+        ("--ca", "who signs the certificates of all machines"),
+        ("--cert", "the certificate of this server"),
+        ("--key", "its key"),
+    ):
+        group.add_argument(name, type=file_to_read, default="", metavar="FILE", help=what)
     group.add_argument("--user", default="", metavar="NAME", help="of the nodes and clients")
     group.add_argument("--password-file", type=Path, metavar="FILE", help="its password, or a hash")
 
 
 def _peer(text: str) -> tuple[str, str]:
     name, _, host = text.partition("=")
-    if not host or not host.isprintable() or '"' in host:
-        raise argparse.ArgumentTypeError(f"{text!a} is not NAME=HOST")
+    host = re.sub(r"^\[(.*:.*)\]$", r"\1", host)  # an address of IPv6, as in a URL
+    if not _is_host(host):
+        raise argparse.ArgumentTypeError(
+            f"{text!a} is not NAME=HOST, with an address or a name without a port"
+        )
     return _name(name), host
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return "%" not in str(ip_address(text))
+    except ValueError:
+        return re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", text) is not None
+
+
+def _directory(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty name is no directory")
+    return text
 
 
 def _port(text: str) -> int:
@@ -475,20 +515,32 @@ def _server_config(options: argparse.Namespace) -> int:
         for name, host in options.peer
     ]  # fmt: skip
     named = {machine.name: machine for machine in machines}
-    if options.name not in named or len(named) != len(machines):
-        raise FileProblem(f"--name {options.name}: expected exactly one --peer of this name")
+    if options.name not in named:
+        raise FileProblem(f"--name {options.name}: no --peer has this name")
+    for kind, values in (
+        ("--peer: the name", [machine.name for machine in machines]),
+        ("--peer: the host", [machine.host.lower() for machine in machines]),
+        ("--client-port, --route-port, --monitor-port:",
+         [options.client_port, options.route_port, options.monitor_port]),
+    ):  # fmt: skip
+        for value in values:
+            if values.count(value) > 1:
+                raise FileProblem(f"{kind} {value} is there twice")
     files = options.ca, options.cert, options.key
     if any(files) != all(files):
         raise FileProblem("--ca, --cert and --key: give all three, or none")
     if bool(options.user) != (options.password_file is not None):
         raise FileProblem("--user and --password-file: give both, or none")
+    password = password_of(options)
+    if options.user and not password:
+        raise FileProblem(f"{options.password_file}: there is no password in it")
     if len(machines) % 2 == 0:
         complain(options.program, f"{len(machines)} servers survive no more than one less would")
     try:
         text = configuration(
             named[options.name], machines,
             certificates=Certificates(*files) if all(files) else None,
-            user=options.user, password=password_of(options),
+            user=options.user, password=password,
         )  # fmt: skip
     except StoreError as error:
         raise FileProblem(str(error)) from None

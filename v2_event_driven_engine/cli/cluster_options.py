@@ -93,7 +93,7 @@ def add_connection(parser: argparse.ArgumentParser, *, required: bool) -> None:
         ("--key", "its key"),
         ("--creds", "a file of credentials"),
     ):
-        group.add_argument(name, type=_file, default="", metavar="FILE", help=what)
+        group.add_argument(name, type=file_to_read, default="", metavar="FILE", help=what)
     group.add_argument("--user", default="", metavar="NAME", help="or a user, and")
     group.add_argument("--password-file", type=Path, metavar="FILE", help="a file with a password")
 
@@ -109,7 +109,8 @@ def _url(text: str) -> str:
     return text
 
 
-def _file(text: str) -> str:
+def file_to_read(text: str) -> str:
+    """A file that can be read, as an argument; or nothing."""
     if not text:  # the default
         return text
     try:

@@ -26,7 +26,7 @@ LOOPBACK = "127.0.0.1"
 SERVER_PROGRAM = "nats-server"
 
 CONFIGURATION = """\
-server_name: {name}
+server_name: "{name}"
 listen: "{host}:{client_port}"
 {monitor}max_payload: 8MB      # an entry of the log is one message
 max_pending: 128MB
@@ -67,7 +67,12 @@ class Machine(NamedTuple):
     @property
     def url(self) -> str:
         """What its clients connect to."""
-        return f"nats://{self.host}:{self.client_port}"
+        return f"nats://{self.host_in_url}:{self.client_port}"
+
+    @property
+    def host_in_url(self) -> str:
+        """The host as it stands before a port: an address of IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def check_urls(urls: Sequence[str]) -> None:
@@ -123,14 +128,16 @@ def configuration(
     account = "" if not user else _account(user, password)
     return CONFIGURATION.format(
         name=machine.name,
-        host=machine.host,
+        host=machine.host_in_url,
         client_port=machine.client_port,
         route_port=machine.route_port,
         monitor=f'http: "{LOOPBACK}:{machine.monitor_port}"\n' if machine.monitor_port else "",
         store_dir=_quote(machine.store_dir),
         max_file_store=max_file_store,
         cluster=cluster,
-        routes=", ".join(_quote(f"nats://{each.host}:{each.route_port}") for each in machines),
+        routes=", ".join(
+            _quote(f"nats://{each.host_in_url}:{each.route_port}") for each in machines
+        ),
         route_tls="".join(f"  {line}\n" for line in tls.splitlines()),
         more=tls + account,
     )

@@ -1,5 +1,7 @@
 """What `main.py cluster` says and refuses, without any server."""
 
+import json
+import os
 import re
 import signal
 import socket
@@ -15,6 +17,7 @@ import pytest
 
 from v2_event_driven_engine import DirectoryUnusable, EventDrivenMatchingEngine, MalformedCommand
 from v2_event_driven_engine.cli import cluster_client
+from v2_event_driven_engine.cluster.servers import find_server
 from v2_event_driven_engine.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +89,7 @@ def test_the_configuration_of_a_server_names_all_machines_and_syncs_always() -> 
     done = cluster(*CONFIG)
     assert (done.returncode, done.stderr) == (0, "")
     for line in (
-        "server_name: m2",
+        'server_name: "m2"',
         'listen: "10.0.0.2:4222"',
         "max_payload: 8MB ",
         "sync_interval: always ",
@@ -101,22 +104,52 @@ def test_the_configuration_of_a_server_names_all_machines_and_syncs_always() -> 
 def test_the_configuration_of_a_protected_server(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("s3cret\n", encoding="utf-8")
+    files = [str(tmp_path / name) for name in ("ca.pem", "m2.pem", "m2.key")]
+    for file in files:
+        Path(file).touch()
     done = cluster(
-        *CONFIG, "--ca", "ca.pem", "--cert", "m2.pem", "--key", "m2.key",
+        *CONFIG, "--ca", files[0], "--cert", files[1], "--key", files[2],
         "--user", "engine", "--password-file", str(password),
     )  # fmt: skip
     assert done.returncode == 0
-    assert done.stdout.count('cert_file: "m2.pem"') == 2, "for clients, and between servers"
+    assert done.stdout.count(f'cert_file: "{files[1]}"') == 2, "for clients, and between servers"
     assert 'user: "engine", password: "s3cret"' in done.stdout
 
 
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["--name", "m9"], "--name m9: expected exactly one --peer of this name"),
-        (["--peer", "m2=h"], "--name m2: expected exactly one --peer of this name"),
-        (["--peer", "m4"], "'m4' is not NAME=HOST"),
-        (["--ca", "x"], "--ca, --cert and --key: give all three, or none"),
+        (["--name", "m9"], "--name m9: no --peer has this name"),
+        (["--peer", "m2=h"], "--peer: the name m2 is there twice"),
+        (["--peer", "m1=h"], "--peer: the name m1 is there twice"),
+        (["--peer", "m4=10.0.0.1"], "--peer: the host 10.0.0.1 is there twice"),
+        (["--peer", "m4=a.b", "--peer", "m5=A.B"], "--peer: the host a.b is there twice"),
+        (["--client-port", "6222"], "--route-port, --monitor-port: 6222 is there twice"),
+        (["--route-port", "4222"], "--route-port, --monitor-port: 4222 is there twice"),
+        (["--monitor-port", "6222"], "--route-port, --monitor-port: 6222 is there twice"),
+        (["--store-dir", ""], "argument --store-dir: an empty name is no directory"),
+        (["--store-dir", " "], "argument --store-dir: an empty name is no directory"),
+        (["--user", "x", "--password-file", "/dev/null"], "/dev/null: there is no password in it"),
+        (["--ca", "/nowhere"], "argument --ca: /nowhere: No such file"),
+        (["--cert", "/nowhere"], "argument --cert: /nowhere: No such file"),
+        (["--key", "/nowhere"], "argument --key: /nowhere: No such file"),
+        *(
+            (["--peer", peer], f"{peer!a} is not NAME=HOST")
+            for peer in (
+                "m4",
+                "m4=",
+                "m4=h:4222",
+                "m4=a b",
+                "m4=me:pw@h",
+                "m4=h/x",
+                "m4=[::1]:4222",
+                "m4=nats://h",
+                "m4=fe80::1%eth0",
+                "m4=-h",
+                "m4=[h]",
+            )
+        ),
+        (["--ca", "/dev/null"], "--ca, --cert and --key: give all three, or none"),
         (["--user", "x"], "--user and --password-file: give both, or none"),
         (["--user", "x", "--password-file", "/nowhere"], "/nowhere: No such file"),
         (["--client-port", "65536"], "'65536' is not a port"),
@@ -137,6 +170,14 @@ def test_what_cannot_be_configured_is_refused(more: list[str], problem: str) -> 
         (["node", "--name", "a b", "--url", "nats://h"], "'a b' is not made of letters"),
         (["node", "--name", "a", "--url", "nats://h", "--partition", "-1"], "-1"),
         (["node", "--name", "a"], "required: --url"),
+        (
+            ["node", "--name", "a", "--url", "nats://h", "--partition", "5"],
+            "--partition 5: expected one of 0 to 0",
+        ),
+        (
+            ["node", "--name", "a", "--url", "nats://h", "--partition", "2", "--partitions", "2"],
+            "--partition 2: expected one of 0 to 1",
+        ),
         (["kill", "nobody"], "invalid choice: 'nobody'"),
         (["status", "--url", "nats://127.0.0.1:1", "--watch", "0"], "--watch: expected a number"),
         (["node", "--name", "a", "--url", "nats://h", "--ca", "/nowhere"], "/nowhere"),
@@ -150,6 +191,68 @@ def test_what_cannot_be_meant_is_refused(arguments: list[str], problem: str) -> 
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert problem in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["10k", "3e5", "true", "m-1"])
+@pytest.mark.parametrize("host", ["10.0.0.9", "fd00::1", "[fd00::1]", "server.example.org"])
+def test_a_server_takes_its_configuration(tmp_path: Path, name: str, host: str) -> None:
+    """Names that look like numbers, and addresses with colons."""
+    program = find_server()
+    if program is None:
+        pytest.skip("the server is not installed")
+    done = cluster(*CONFIG, "--peer", f"{name}={host}", "--name", name)
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "nats.conf"
+    file.write_text(done.stdout, encoding="utf-8")
+    tested = subprocess.run(
+        [program, "-t", "-c", str(file)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert tested.returncode == 0, tested.stderr
+    assert f'server_name: "{name}"' in done.stdout
+    plain = host.strip("[]")
+    in_url = f"[{plain}]" if ":" in plain else plain
+    for part in (f'listen: "{in_url}:4222"', f'listen: "{in_url}:6222"', f"nats://{in_url}:6222"):
+        assert part in done.stdout
+
+
+class Election:
+    """A connection to servers of which none leads the log."""
+
+    def leader(self, _stream: str) -> str:
+        return ""
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("partition", "problem"),
+    [
+        ("0", "partition 0 has no {who} at present"),
+        ("1", "--partition 1: expected one of 0 to 0"),
+        ("999999", "--partition 999999: expected one of 0 to 0"),
+    ],
+)
+@pytest.mark.parametrize("who", ["leader", "follower"])
+def test_who_is_not_known_is_not_killed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    who: str,
+    partition: str,
+    problem: str,
+) -> None:
+    pytest.importorskip("nats")
+    from v2_event_driven_engine.cluster import jetstream  # noqa: PLC0415
+
+    servers = [{"name": name, "pid": 1} for name in ("s0", "s1", "s2")]
+    content = {"urls": ["nats://h"], "partitions": 1, "servers": servers, "nodes": []}
+    (tmp_path / "cluster.json").write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setattr(jetstream, "Connection", lambda *_, **__: Election())
+    monkeypatch.setattr(os, "kill", no_server)
+    command = ["cluster", "kill", who, "--partition", partition, "--data-dir", str(tmp_path)]
+    assert main(command) == 2
+    assert problem.format(who=who) in capfd.readouterr().err
 
 
 BAD_URLS = [
