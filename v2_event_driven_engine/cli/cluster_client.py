@@ -6,6 +6,7 @@ Lines are read and written as `run` and `stdio` do it; only where they go is ano
 import argparse
 import gc
 import json
+import re
 import secrets
 import sys
 import time
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, assert_never
 from ..engine.log.recovery import Progress
 from ..engine.log.storage import DirectoryStorage
 from ..engine.receipt import Receipt
-from ..errors import StoreError
+from ..engine.wal_event_store import WalEventStore
+from ..errors import DirectoryUnusable, StoreError
 from .cluster_options import (
     STATUS_SECONDS,
+    StopSoon,
     add_below,
     add_connection,
     add_data_dir,
@@ -35,7 +38,7 @@ from .options import Function, Subcommands
 from .output import Report, progress_bar, say, show
 from .run import check_unused, drive, pace, used_as_stream
 from .session import Session, book_line, converse, line_of, order_line
-from .signals import StopSignals
+from .signals import Stopped, StopSignals
 
 if TYPE_CHECKING:
     from ..cluster.backup import Copied
@@ -57,7 +60,10 @@ def add(below: Subcommands) -> None:
     _add_client_id(submit)
     _add_client_id(_add(below, "stdio", "NDJSON on standard input and output; a dialogue.", _stdio))
     verify = _add(
-        below, "verify", "Replay the whole log; compare it with OUT and with every node.", _verify
+        below,
+        "verify",
+        "Replay the whole log; compare it with OUT and every node that answers.",
+        _verify,
     )
     verify.add_argument("--json", action="store_true", help="print one JSON object, last")
     backup = _add(
@@ -106,11 +112,15 @@ def _client(options: argparse.Namespace) -> Iterator["ClusterClient"]:
     gc.set_threshold(100_000)  # as for an engine: see opening.py
     gc.enable()
     with client:
-        yield client
+        try:
+            yield client
+        except Stopped:  # it does not want to wait for what is not answered
+            client.leave()
+            raise
 
 
 def _submit(options: argparse.Namespace) -> int:
-    with StopSignals() as stop:
+    with StopSoon() as stop:
         flow = FlowFile(options.flow, stop)
         used = lambda file: used_as_stream(file, flow)  # noqa: E731
         if options.events is not None:
@@ -143,7 +153,7 @@ def _submit(options: argparse.Namespace) -> int:
 def _stdio(options: argparse.Namespace) -> int:
     if sys.stdin is None:
         raise FileProblem("standard input: it is closed; open it")
-    with StopSignals() as stop:
+    with StopSoon() as stop:
         write = standard_output(stop).write
         with _client(options) as client:
             session = Session(client, lambda query: _asked(client, query), write)
@@ -192,7 +202,7 @@ def _connected(options: argparse.Namespace) -> Iterator["Connection"]:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    with StopSignals() as stop, _connected(options) as connection:
+    with StopSoon() as stop, _connected(options) as connection:
         from ..cluster.connect import table_of  # noqa: PLC0415
 
         partitions = table_of(connection).read().partitions
@@ -247,20 +257,59 @@ def _verified(connection: "Connection", partition: int, advance: Progress) -> Re
 
 
 def _backup(options: argparse.Namespace) -> int:
-    with StopSignals() as stop, _connected(options) as connection:
+    with StopSoon() as stop, _connected(options) as connection:
         from ..cluster.backup import backup  # noqa: PLC0415
         from ..cluster.connect import log_of, table_of  # noqa: PLC0415
         from ..cluster.stream import SystemClock  # noqa: PLC0415
 
-        partitions = table_of(connection).read().partitions
+        directories = _targets(options.to, table_of(connection).read().partitions)
         copied = []
         with progress_bar("backup", None, stop) as advance:
-            for number in range(partitions):
-                directory = options.to if partitions == 1 else options.to / str(number)
-                storage = DirectoryStorage(directory, create=True)
+            for number, directory in enumerate(directories):
+                storage = _storage("--to", directory, create=True)
                 copied.append(backup(log_of(connection, number), SystemClock(), storage, advance))
     show(options, _copied(copied))
     return OK
+
+
+def _storage(option: str, directory: Path, *, create: bool = False) -> DirectoryStorage:
+    """A data directory that an option names.
+
+    Raises:
+        DirectoryUnusable: it is missing, forbidden or no directory.
+    """
+    try:
+        return DirectoryStorage(directory, create=create)
+    except DirectoryUnusable as error:
+        raise DirectoryUnusable(str(error).replace("--data-dir", option)) from None
+
+
+def _numbered(directory: Path) -> list[int]:
+    """The folders 0, 1, 2 … in a directory."""
+    names = [each.name for each in directory.iterdir() if each.is_dir()]
+    return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name, re.ASCII))
+
+
+def _has_log(storage: DirectoryStorage) -> bool:
+    return bool(WalEventStore(storage).files())
+
+
+def _targets(directory: Path, partitions: int) -> list[Path]:
+    """The data directory of each partition in a backup.
+
+    Raises:
+        DirectoryUnusable: the directory has a backup of a cluster of other partitions.
+    """
+    storage = _storage("--to", directory, create=True)
+    found = _numbered(directory)
+    several = partitions > 1
+    if (several and _has_log(storage)) or (found and found[-1] >= (partitions if several else 0)):
+        there = f"the folder {found[-1]}" if found else "a log of its own"
+        raise DirectoryUnusable(
+            f"{directory}: it has {there}, so this is no backup of a cluster of "
+            f"{partitions} partitions; name an empty directory with --to"
+        )
+    return [directory / str(n) for n in range(partitions)] if several else [directory]
 
 
 def _copied(copied: list["Copied"]) -> Report:
@@ -274,8 +323,8 @@ def _copied(copied: list["Copied"]) -> Report:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    storages = [DirectoryStorage(directory) for directory in _sources(options.source)]
-    with StopSignals() as stop, _connected(options) as connection:
+    storages = _sources(options.source)
+    with StopSoon() as stop, _connected(options) as connection:
         from ..cluster.connect import make_table  # noqa: PLC0415
 
         table = make_table(connection, len(storages))
@@ -289,12 +338,40 @@ def _restore(options: argparse.Namespace) -> int:
     return OK
 
 
-def _sources(directory: Path) -> list[Path]:
-    """The data directory, or those of several partitions in it."""
-    found: list[Path] = []
-    while (place := directory / str(len(found))).is_dir():
-        found.append(place)
-    return found or [directory]
+def _sources(directory: Path) -> list[DirectoryStorage]:
+    """The data directory, or those of several partitions in it.
+
+    Raises:
+        DirectoryUnusable: there is no log, or not the whole of several, or not only one.
+    """
+    storage = _storage("--from", directory)
+    found = _numbered(directory)
+    if not found:
+        _check_log(storage)
+        return [storage]
+    if _has_log(storage):
+        raise DirectoryUnusable(
+            f"{directory}: it has a log and the folder {found[0]}: which is meant? Name the folder "
+            f"with --from, or move one of them away"
+        )
+    for number in range(found[-1]):
+        if number not in found:
+            raise DirectoryUnusable(
+                f"{directory}: the partition {number} is missing, and there is a folder "
+                f"{found[-1]}: put it back"
+            )
+    storages = [_storage("--from", directory / str(number)) for number in found]
+    for each in storages:
+        _check_log(each)
+    return storages
+
+
+def _check_log(storage: DirectoryStorage) -> None:
+    if not _has_log(storage):
+        raise DirectoryUnusable(
+            f"{storage.path}: there is no log here; name with --from what `backup`, or an engine, "
+            f"has written"
+        )
 
 
 def _restored(
@@ -329,7 +406,7 @@ def _restored(
 
 
 def _drop_copy(options: argparse.Namespace) -> int:
-    with StopSignals() as stop, _connected(options) as connection:
+    with StopSoon() as stop, _connected(options) as connection:
         from ..cluster.connect import log_of, out_of  # noqa: PLC0415
         from ..cluster.drop_copy import DropCopy  # noqa: PLC0415
         from ..cluster.stream import SystemClock  # noqa: PLC0415

@@ -6,11 +6,13 @@ What it needs is not installed with the engine; nothing of it is imported before
 import argparse
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from .cluster_options import (
     connection_of,
     described,
     extra,
+    file_to_read,
     password_of,
     security_of,
 )
@@ -83,7 +86,7 @@ def _node_command(
     servers = [word for url in urls for word in ("--url", url)]
     which = ["--partition", str(partition), "--name", name]
     which += ["--partitions", str(partitions)]
-    which += ["--snapshots", str(data_dir / f"node-{partition}-{name}")]
+    which += [f"--snapshots={data_dir / f'node-{partition}-{name}'}"]  # it may begin with a dash
     return [*main_program(), "cluster", "node", *servers, *which]
 
 
@@ -107,10 +110,10 @@ def _tour(options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    _check_installed()
-    from ..cluster.local import LocalCluster  # noqa: PLC0415
-
     with StopSignals() as stop:
+        _check_installed()
+        from ..cluster.local import LocalCluster  # noqa: PLC0415
+
         cluster = LocalCluster(
             options.data_dir, partial(_node_command, options.data_dir, options.partitions), say,
             partitions=options.partitions, replicas=options.replicas,
@@ -126,7 +129,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _look(options: argparse.Namespace) -> str:
-    return f"{options.run_by} cluster status --data-dir {options.data_dir}"
+    return f"{options.run_by} cluster status --data-dir={options.data_dir}"
 
 
 # -- node ---------------------------------------------------------------------------------------
@@ -167,6 +170,19 @@ def _partition(text: str) -> int:
     return int(text)
 
 
+def _check_partition(partition: int, partitions: int) -> None:
+    """See that a cluster of so many partitions has this one.
+
+    Raises:
+        FileProblem: it has not.
+    """
+    if partition >= partitions:
+        raise FileProblem(
+            f"--partition {partition}: expected one of 0 to {partitions - 1}: the cluster has "
+            f"{partitions}"
+        )
+
+
 def _name(text: str) -> str:
     if not (text.isascii() and text.replace("-", "").replace("_", "").isalnum()):
         raise argparse.ArgumentTypeError(f"{text!a} is not made of letters, digits, - and _")
@@ -174,6 +190,7 @@ def _name(text: str) -> str:
 
 
 def _node(options: argparse.Namespace) -> int:
+    _check_partition(options.partition, options.partitions)
     with extra():
         from ..cluster.service import Service, serve  # noqa: PLC0415
     return serve(
@@ -191,8 +208,8 @@ def _node(options: argparse.Namespace) -> int:
 def _add_status(below: Subcommands) -> None:
     parser = add_below(
         below, "status", "Who is active, who follows, how far each is, and whether they agree.",
-        _status, "exit status: 0 every partition has one active, and equal sequences have equal\n"
-        "hashes; 1 otherwise",
+        _status, "exit status: 0 every partition of the cluster has one active, and equal\n"
+        "sequences have equal hashes; 1 otherwise",
     )  # fmt: skip
     add_data_dir(parser)
     add_connection(parser, required=False)
@@ -230,34 +247,59 @@ def _report(
     watched: bool,
     before: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """How the nodes are; with a report of before also the rates since then."""
+    """How the nodes are; with a report of before also the rates since then.
+
+    The table says which partitions there are: one of which no node answers is not ok.
+    """
+    from ..cluster.connect import table_of  # noqa: PLC0415
     from ..cluster.jetstream import WITHOUT_HASHES  # noqa: PLC0415
 
     question = WITHOUT_HASHES if watched else b""
     answers = connection.collect("status", question, STATUS_SECONDS, count)
     said = [json.loads(each) for each in answers]
     said.sort(key=lambda node: (node["partition"], node["role"], node["node"]))
+    numbers = {node["partition"] for node in said}
+    problem = {}
+    try:
+        numbers |= set(range(table_of(connection).read().partitions))
+    except StoreError as error:
+        problem = {"error": f"nobody says which partitions there are: {error}"}
     partitions = [
         _partition_report(connection, number, [n for n in said if n["partition"] == number])
-        for number in sorted({node["partition"] for node in said})
+        for number in sorted(numbers)
     ]
-    for now in partitions:
+    answered = [each for each in partitions if each["nodes"]]
+    for now in answered:
         for then in before["partitions"] if before else ():
+            if not then["nodes"]:
+                continue
             if then["partition"] == now["partition"] and now["time_ns"] > then["time_ns"]:
                 seconds = (now["time_ns"] - then["time_ns"]) / 1e9
                 for total, rate in (("sequence", "commands"), ("entries", "entries")):
                     now[f"{rate}_per_second"] = round((now[total] - then[total]) / seconds)
     return {
-        "ok": bool(partitions) and all(each["ok"] for each in partitions),
-        "sequence": sum(each["sequence"] for each in partitions),
+        "ok": not problem and all(each["ok"] for each in partitions),
+        "sequence": sum(each["sequence"] for each in answered),
         "state_hash": partitions[0]["state_hash"] if len(partitions) == 1 else None,
         "partitions": partitions,
+        **problem,
     }
 
 
 def _partition_report(
     connection: "Connection", number: int, nodes: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    if not nodes:
+        unknown = ("epoch", "sequence", "entries", "state_hash", "time_ns")
+        return {
+            "ok": False,
+            "partition": number,
+            "active": [],
+            "agree": True,
+            **dict.fromkeys(unknown),
+            "log_leader": connection.leader(f"LOG_{number}"),
+            "nodes": [],
+        }
     actives = [node for node in nodes if node["role"] == "active"]
     ahead = max(actives or nodes, key=lambda node: (node["epoch"], node["sequence"]))
     hashes: dict[int, set[tuple[str, str]]] = {}
@@ -285,9 +327,13 @@ def _show(options: argparse.Namespace, report: dict[str, Any]) -> None:
     if options.json:
         say(json.dumps(report))
         return
-    if not report["partitions"]:
-        say("no node answers")
+    if "error" in report:
+        say(report["error"])
     for partition in report["partitions"]:
+        if not partition["nodes"]:
+            leader = partition["log_leader"] or "nobody"
+            say(f"partition {partition['partition']}: NO NODE ANSWERS, log led by {leader}")
+            continue
         rate = partition.get("commands_per_second")
         say(
             f"partition {partition['partition']}: epoch {partition['epoch']}, "
@@ -331,6 +377,7 @@ def _add_kill(below: Subcommands) -> None:
 
 def _kill(options: argparse.Namespace) -> int:
     found = described(options)
+    _check_partition(options.partition, found["partitions"])
     with extra():
         from ..cluster.jetstream import Connection  # noqa: PLC0415
     connection = Connection(found["urls"], name="command line")
@@ -374,7 +421,8 @@ def _victim(
     if options.who in ("leader", "follower"):
         leader = connection.leader(f"LOG_{options.partition}")
         kind, candidates = "server", found["servers"]
-        choose = lambda each: (each["name"] == leader) == (options.who == "leader")  # noqa: E731
+        leads = options.who == "leader"  # in an election nobody leads, and nobody follows
+        choose = lambda each: leader != "" and (each["name"] == leader) == leads  # noqa: E731
     else:
         from ..cluster.connect import statuses  # noqa: PLC0415
 
@@ -408,7 +456,9 @@ def _add_server_config(below: Subcommands) -> None:
         "--peer", type=_peer, action="append", required=True, metavar="NAME=HOST",
         help="every server of the cluster, this one too; three, or five",
     )  # fmt: skip
-    parser.add_argument("--store-dir", required=True, metavar="DIR", help="for the streams")
+    parser.add_argument(
+        "--store-dir", type=_directory, required=True, metavar="DIR", help="for the streams"
+    )
     parser.add_argument("--client-port", type=_port, default=4222, metavar="PORT")
     parser.add_argument("--route-port", type=_port, default=6222, metavar="PORT")
     parser.add_argument(
@@ -416,18 +466,37 @@ def _add_server_config(below: Subcommands) -> None:
         help="of /healthz, for this machine only (default: %(default)s)",
     )  # fmt: skip
     group = parser.add_argument_group("protection", "leave it out only where nobody else can come")
-    group.add_argument("--ca", metavar="FILE", help="who signs the certificates of all machines")
-    group.add_argument("--cert", metavar="FILE", help="the certificate of this server")
-    group.add_argument("--key", metavar="FILE", help="its key")
+    for name, what in (
+        ("--ca", "who signs the certificates of all machines"),
+        ("--cert", "the certificate of this server"),
+        ("--key", "its key"),
+    ):
+        group.add_argument(name, type=file_to_read, default="", metavar="FILE", help=what)
     group.add_argument("--user", default="", metavar="NAME", help="of the nodes and clients")
     group.add_argument("--password-file", type=Path, metavar="FILE", help="its password, or a hash")
 
 
 def _peer(text: str) -> tuple[str, str]:
     name, _, host = text.partition("=")
-    if not host or not host.isprintable() or '"' in host:
-        raise argparse.ArgumentTypeError(f"{text!a} is not NAME=HOST")
+    host = re.sub(r"^\[(.*:.*)\]$", r"\1", host)  # an address of IPv6, as in a URL
+    if not _is_host(host):
+        raise argparse.ArgumentTypeError(
+            f"{text!a} is not NAME=HOST, with an address or a name without a port"
+        )
     return _name(name), host
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return "%" not in str(ip_address(text))
+    except ValueError:
+        return re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", text) is not None
+
+
+def _directory(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty name is no directory")
+    return text
 
 
 def _port(text: str) -> int:
@@ -446,20 +515,32 @@ def _server_config(options: argparse.Namespace) -> int:
         for name, host in options.peer
     ]  # fmt: skip
     named = {machine.name: machine for machine in machines}
-    if options.name not in named or len(named) != len(machines):
-        raise FileProblem(f"--name {options.name}: expected exactly one --peer of this name")
+    if options.name not in named:
+        raise FileProblem(f"--name {options.name}: no --peer has this name")
+    for kind, values in (
+        ("--peer: the name", [machine.name for machine in machines]),
+        ("--peer: the host", [machine.host.lower() for machine in machines]),
+        ("--client-port, --route-port, --monitor-port:",
+         [options.client_port, options.route_port, options.monitor_port]),
+    ):  # fmt: skip
+        for value in values:
+            if values.count(value) > 1:
+                raise FileProblem(f"{kind} {value} is there twice")
     files = options.ca, options.cert, options.key
     if any(files) != all(files):
         raise FileProblem("--ca, --cert and --key: give all three, or none")
     if bool(options.user) != (options.password_file is not None):
         raise FileProblem("--user and --password-file: give both, or none")
+    password = password_of(options)
+    if options.user and not password:
+        raise FileProblem(f"{options.password_file}: there is no password in it")
     if len(machines) % 2 == 0:
         complain(options.program, f"{len(machines)} servers survive no more than one less would")
     try:
         text = configuration(
             named[options.name], machines,
             certificates=Certificates(*files) if all(files) else None,
-            user=options.user, password=password_of(options),
+            user=options.user, password=password,
         )  # fmt: skip
     except StoreError as error:
         raise FileProblem(str(error)) from None

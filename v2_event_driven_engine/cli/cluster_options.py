@@ -5,22 +5,57 @@ Nothing that the extra brings is imported before it is asked for.
 
 import argparse
 import json
-import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from ..engine.log.storage import reason
+from ..errors import MalformedCommand
 from .files import FileProblem
 from .options import Function, Subcommands, default_data_dir
+from .signals import StopSignals
 
 if TYPE_CHECKING:
     from ..cluster.jetstream import Connection, Security
 
 STATUS_SECONDS = 1.0
 """How long the nodes' answers are waited for, where nobody knows how many there are."""
+STOP_SECONDS = 2.0
+"""After a signal: how long the cluster is still waited for."""
 EXTRA = "pip install 'order-matching-engine[cluster]'"
+
+
+class StopSoon(StopSignals):
+    """As `StopSignals`; but a cluster may not answer, and nobody is to wait for that.
+
+    After `STOP_SECONDS`, and again after as many, whatever still waits is interrupted: `Stopped`.
+    For the main thread, and for what may be left in the middle.
+    """
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._old_alarm = signal.signal(signal.SIGALRM, self._interrupt)
+        return self
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        super()._receive(number, frame)
+        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS, STOP_SECONDS)
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self.check()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._old_alarm)
+        super().__exit__(kind, error, traceback)
 
 
 def add_below(
@@ -58,18 +93,24 @@ def add_connection(parser: argparse.ArgumentParser, *, required: bool) -> None:
         ("--key", "its key"),
         ("--creds", "a file of credentials"),
     ):
-        group.add_argument(name, type=_file, default="", metavar="FILE", help=what)
+        group.add_argument(name, type=file_to_read, default="", metavar="FILE", help=what)
     group.add_argument("--user", default="", metavar="NAME", help="or a user, and")
     group.add_argument("--password-file", type=Path, metavar="FILE", help="a file with a password")
 
 
 def _url(text: str) -> str:
-    if not re.fullmatch(r"(nats|tls)://[!-~]+", text):
-        raise argparse.ArgumentTypeError(f"{text!a} is not nats://HOST:PORT")
+    from ..cluster.servers import check_urls, without_password  # noqa: PLC0415
+
+    try:
+        check_urls([text])
+    except MalformedCommand:
+        shown = without_password(text)
+        raise argparse.ArgumentTypeError(f"{shown!a} is not nats://HOST:PORT") from None
     return text
 
 
-def _file(text: str) -> str:
+def file_to_read(text: str) -> str:
+    """A file that can be read, as an argument; or nothing."""
     if not text:  # the default
         return text
     try:
@@ -128,14 +169,36 @@ def described(options: argparse.Namespace) -> dict[str, Any]:
     path = options.data_dir / "cluster.json"
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
+        _check_described(content)
     except OSError:
         raise FileProblem(
             f"{path}: no cluster runs there: start one by `{options.run_by} cluster up`, or name "
             "its servers by --url"
         ) from None
     except ValueError as error:
-        raise FileProblem(f"{path}: {error}") from None
+        raise FileProblem(
+            f"{path}: {error}; start `cluster up` again, it writes the file"
+        ) from None
     return content
+
+
+def _check_described(content: Any) -> None:
+    """See that `cluster up` has written it.
+
+    Raises:
+        ValueError: it has not.
+    """
+    from ..cluster.servers import check_urls  # noqa: PLC0415
+
+    try:
+        check_urls(content["urls"])
+        complete = type(content["partitions"]) is int and all(
+            type(each["pid"]) is int for each in (*content["servers"], *content["nodes"])
+        )
+    except (KeyError, TypeError):
+        complete = False
+    if not complete:
+        raise ValueError("this is not what `cluster up` has written")
 
 
 def connection_of(options: argparse.Namespace) -> "Connection":

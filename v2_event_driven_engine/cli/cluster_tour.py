@@ -146,16 +146,18 @@ class _Story(threading.Thread):
 
     def _tell(self) -> None:
         from ..cluster.client import ClusterClient  # noqa: PLC0415
+        from ..cluster.connect import table_of  # noqa: PLC0415
         from ..cluster.jetstream import Connection  # noqa: PLC0415
 
         self._connection = Connection(self._cluster.servers.urls, name="tour")
         active = self._active(after_epoch=0)
         instrument = ListInstrument(SYMBOL, "0.01", "1")
-        with ClusterClient(self._connection, instruments=[instrument]) as client:
+        table = table_of(self._connection)
+        with ClusterClient(self._connection, table=table, instruments=[instrument]) as client:
             load = Load(client)
             time.sleep(STEADY_SECONDS)
-            say(
-                f"\n2. The active, {active.node}, gets SIGKILL after {len(load.answered):,} answers"
+            _title(
+                f"2. The active, {active.node}, gets SIGKILL after {len(load.answered):,} answers"
             )
             began = time.monotonic()
             os.kill(active.pid, signal.SIGKILL)

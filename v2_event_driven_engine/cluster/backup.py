@@ -91,9 +91,15 @@ class _Backup:
         self._progress = progress
         self._place = START
         """In LOG, up to where the last run that was finished has come."""
+        self._finished = START
+        """In the files, the end of that run: what comes after it is held against LOG."""
         self._recorded = False
         """Whether the files have the events of the last commands already."""
+        self._writing = False
         self._state = self._recover()
+        batches = WalEventStore(storage).read(self._finished)
+        self._there = (batch for batch in batches if batch.commands)
+        """What the files have after the last run that was finished, as far as LOG has it, too."""
 
     def _recover(self) -> Recovered:
         state = newest_start(self._snapshots)
@@ -102,26 +108,32 @@ class _Backup:
             step(state, batch)
             if batch.commands:
                 events = state.unrecorded
-            if batch.closed:
-                self._place = Place(batch.tag)
+            self._look_for_end_of_run(batch)
             self._progress(state.matcher.sequence)
+        if self._finished == START and state.snapshot_sequence:  # it is before the snapshot
+            for batch in self._files.read():
+                self._look_for_end_of_run(batch)
         if state.closed and position_of(self._place).pending:  # LOG did not have them there
             state.unrecorded, self._recorded = events, True
         return state
+
+    def _look_for_end_of_run(self, batch: Batch) -> None:
+        if batch.closed and batch.tag:  # an engine closes its log, too, and without a tag
+            self._place, self._finished = Place(batch.tag), batch.place
 
     def run(self) -> Copied:
         state = self._state
         if not is_in(self._stream, self._place):
             raise self._other()
         before = state.matcher.sequence
-        self._files.start(state.place)
         place = self._place
         try:
             for batch in self._log.read(place):
                 place = batch.place
                 if self._is_new(batch):
                     self._copy(batch)
-                    self._progress(state.matcher.sequence)
+                self._progress(state.matcher.sequence)
+            self._start()
             self._close(place)
         finally:
             self._files.close()
@@ -143,17 +155,33 @@ class _Backup:
             StoreError: they have something else.
         """
         sequence = self._state.matcher.sequence
-        last = batch.first_sequence + len(batch.commands) - 1
-        if last < sequence or (last == sequence and batch.commands):
-            if last == sequence and batch.timestamp_ns != self._state.timestamp_ns:
+        found = next(self._there, None) if batch.commands else None
+        if found is not None:
+            if _sent(found) != _sent(batch):
                 raise self._other()
+            return False
+        if not batch.commands and batch.first_sequence <= sequence:
             return False
         if batch.first_sequence != sequence + 1:
             raise self._other()
         return True
 
+    def _start(self) -> None:
+        """Become the writer of the files, once they have been found to be a part of LOG.
+
+        Raises:
+            StoreError: they have more than LOG.
+        """
+        if self._writing:
+            return
+        if next(self._there, None) is not None:
+            raise self._other()
+        self._files.start(self._state.place)
+        self._writing = True
+
     def _copy(self, batch: Batch) -> None:
         """Compare, apply and append the next batch."""
+        self._start()
         state = self._state
         if not state.unrecorded and batch.outcomes_first < batch.first_sequence:
             # They were compared when they were copied, with a batch that is not new.
@@ -178,6 +206,11 @@ class _Backup:
                 tag=place,
             )
         )
+
+
+def _sent(batch: Batch) -> tuple[object, ...]:
+    """What is the same in every copy of a batch."""
+    return batch.first_sequence, batch.timestamp_ns, list(batch.commands), batch.tag
 
 
 def append_with(log: EventLog, batch: Batch, outcomes: list[list[AnyEvent]]) -> None:

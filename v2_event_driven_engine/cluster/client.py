@@ -12,12 +12,15 @@ where it does: `submit_many`, `mass_cancel`, `state`.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import count
+from math import inf
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -120,7 +123,7 @@ class ClusterClient:
         connection: Wire,
         client_id: int | None = None,
         *,
-        table: SymbolTable | None = None,
+        table: SymbolTable,
         instruments: Iterable[ListInstrument] = (),
         queue_capacity: int = QUEUE_CAPACITY,
         patience: float = PATIENCE_SECONDS,
@@ -130,23 +133,25 @@ class ClusterClient:
 
         `client_id` names the sender of the requests; a random one is drawn by default. Whoever
         gives the id of a client that has ended goes on after its last request. Two processes must
-        not use one id at the same time. `table` says which partition has which symbol; without, it
-        is a cluster of one partition. `instruments` are listed if they are not yet. After
-        `patience` seconds without an answer everything that waits for one fails. `at_close` is
-        called at the end, to give the connection back.
+        not use one id at the same time. `table` says how many partitions there are, and which of
+        them has which symbol; `connect.connect` knows it. `instruments` are listed if they are not
+        yet. After `patience` seconds without an answer everything that waits for one fails.
+        `at_close` is called at the end, to give the connection back.
 
         Raises:
             MalformedCommand, InstrumentRefused: an argument, or one of `instruments`.
             StoreError, LogUnavailable: there is no cluster here, or it does not answer.
         """
         check_count("queue_capacity", queue_capacity)
+        if type(patience) not in (int, float) or not 0 < patience < inf:
+            raise MalformedCommand("patience", "expected a number of seconds above 0")
         if client_id is not None:
             check_count("client_id", client_id, END_OF_INT64 - 1)
         self.client_id = client_id or secrets.randbits(62) + 1
         self._wire = connection
         self._table = table
-        self._known = table.read() if table is not None else None
-        self.partitions = self._known.partitions if self._known is not None else 1
+        self._known = table.read()
+        self.partitions = self._known.partitions
         self._routing = threading.Lock()
         """Held while the table is read; never together with the other lock."""
         self._order_partition: dict[int, int] = {}
@@ -161,6 +166,7 @@ class ClusterClient:
         ]  # fmt: skip
         self._at_close = at_close
         self._closed = False
+        _clients.add(self)
         self._questions: dict[str, _Asked] = {}
         self._question_ids = count(1)
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
@@ -175,7 +181,7 @@ class ClusterClient:
         try:
             self._list(instruments)
         except BaseException:
-            self._leave()
+            self.leave()
             raise
 
     def _list(self, instruments: Iterable[ListInstrument]) -> None:
@@ -310,10 +316,13 @@ class ClusterClient:
         whole.parts = sum(map(len, items.values()))
         self._enqueue(items, total)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineClosed("the client is closed")
+
     def _enqueue(self, items: dict[int, list[Any]], commands: int) -> None:
         with self._lock:
-            if self._closed:
-                raise EngineClosed("the client is closed")
+            self._check_open()
             for partition in items:
                 if (failure := self._sessions[partition].failure) is not None:
                     raise EngineStopped(*failure.args)
@@ -343,16 +352,15 @@ class ClusterClient:
 
         One that goes to all of them is added to the commands, and to the whole, once for each.
         """
+        self._check_open()
         new = {each.symbol for each in commands if type(each) is ListInstrument}
         known = self._known
-        assert known is not None, "there are several partitions"
         if not new <= known.symbols.keys():
             with self._routing:
-                assert self._table is not None
                 known = self._known = self._table.assign(new)
         symbols = {each.symbol for each in commands if isinstance(each, NewOrder | MassCancel)}
         if not symbols - {None} <= known.symbols.keys():
-            known = self._read_table() or known
+            known = self._read_table()
         self._find_orders(commands)
         routes: dict[int, list[int]] = defaultdict(list)
         for index, command in enumerate(tuple(commands)):
@@ -379,15 +387,15 @@ class ClusterClient:
         if self.partitions == 1:
             return 0
         known = self._known
-        if known is None or symbol not in known.symbols:
+        if symbol not in known.symbols:
             known = self._read_table()
-        return None if known is None else known.symbols.get(symbol)
+        return known.symbols.get(symbol)
 
-    def _read_table(self) -> Table | None:
-        """The newest table of symbols, if there is one."""
+    def _read_table(self) -> Table:
+        """The newest table of symbols."""
+        self._check_open()
         with self._routing:
-            if self._table is not None:
-                self._known = self._table.read()
+            self._known = self._table.read()
             return self._known
 
     def _remember(self, order_id: int, partition: int) -> None:
@@ -508,8 +516,7 @@ class ClusterClient:
         pause = REPEAT_SECONDS
         try:
             while not all(each.done for each in asked.values()):
-                if self._closed:
-                    raise EngineClosed("the client is closed")
+                self._check_open()
                 if monotonic() > give_up:
                     raise EngineStopped(
                         f"no node has answered a question for {self._patience:.0f} s"
@@ -608,10 +615,12 @@ class ClusterClient:
         except LogUnavailable:
             sleep(REPEAT_SECONDS)
             return
+        except EngineClosed:
+            return
         with self._lock:
             for partition, session in enumerate(self._sessions):
                 for wrong in session.misrouted:
-                    place = known.symbols.get(wrong.symbol) if known else None
+                    place = known.symbols.get(wrong.symbol)
                     if place != partition:  # otherwise the node will know it soon, too
                         problem = f"{wrong.symbol} is not in partition {partition}, but {place}"
                         session.refuse(wrong.number, MalformedCommand("symbol", problem))
@@ -623,9 +632,10 @@ class ClusterClient:
         """Wait until all is answered, or was given up, and hear no more. May be called again."""
         for partition in range(self.partitions):
             self._wait_for_own(partition)
-        self._leave()
+        self.leave()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Hear no more, at once: what is not answered fails. May be called again."""
         with self._lock:
             was_closed, self._closed = self._closed, True
             for session in self._sessions:
@@ -636,6 +646,16 @@ class ClusterClient:
                 self._wire.end(subscription)
             self._timer.join()
             self._at_close()
+
+    def _forget(self) -> None:
+        """In a forked process, which has neither the connection's thread nor the timer: be closed.
+
+        What is not answered is the other process's.
+        """
+        self._closed = True
+        self._lock, self._routing = threading.Lock(), threading.Lock()  # somebody may have held it
+        for session in self._sessions:
+            session.end("the client is in the process that forked this one")
 
     def __enter__(self) -> Self:
         return self
@@ -649,7 +669,18 @@ class ClusterClient:
         if kind is None or issubclass(kind, Exception):
             self.close()
         else:  # whoever interrupts does not want to wait for the cluster
-            self._leave()
+            self.leave()
+
+
+_clients: weakref.WeakSet[ClusterClient] = weakref.WeakSet()
+
+
+def _forget_clients() -> None:
+    for client in tuple(_clients):
+        client._forget()
+
+
+os.register_at_fork(after_in_child=_forget_clients)
 
 
 class _Asked(Receipt[Told], eq=False):

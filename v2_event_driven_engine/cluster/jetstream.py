@@ -36,6 +36,7 @@ from nats.js.kv import KeyValue
 from ..errors import LogUnavailable, StoreError
 from . import protocol
 from .node import Delivered, Lease, Network, Replies
+from .servers import check_urls, without_password
 from .stream import Attempt, Stream
 
 T = TypeVar("T")
@@ -140,10 +141,13 @@ class Connection:
         """Connect to any of the servers.
 
         Raises:
+            MalformedCommand: these are not addresses of servers.
             LogUnavailable: none of them let us in within `CONNECT_SECONDS`; the text says why.
             StoreError: their configuration does not fit.
             OSError: a file of `security` cannot be read.
         """
+        check_urls(urls)
+        shown = ", ".join(map(without_password, urls))
         self._problem = ""
         self._heard = 0.0
         """When something was answered, or another server was asked."""
@@ -151,27 +155,31 @@ class Connection:
         self.lost: Callable[[str], None] = lambda _: None
         """Called, in the loop, with the reason, when a server has ended the connection for good."""
         self._subscriptions: list[Subscription] = []
+        options = security.options()
         self.loop = asyncio.new_event_loop()
         self.client: Client = _Client()
-        options = security.options()
         self._thread = threading.Thread(target=self._run, name="nats", daemon=True)
         self._thread.start()
-        connecting = self.begin(self._connect(list(urls), name, options))
+        try:
+            self._let_in(list(urls), shown, name, options)
+        except BaseException:
+            self.close()
+            raise
+        self.streams = self.client.jetstream(timeout=QUESTION_SECONDS)
+        self.answered()
+
+    def _let_in(self, urls: list[str], shown: str, name: str, options: dict[str, Any]) -> None:
+        connecting = self.begin(self._connect(urls, name, options))
         try:
             connecting.result(CONNECT_SECONDS)
         except PASSING as error:
             problem = self._problem or str(error) or "no answer"
-            self.close()
-            raise LogUnavailable(f"{', '.join(urls)}: no server lets us in: {problem}") from None
+            raise LogUnavailable(f"{shown}: no server lets us in: {problem}") from None
         if self.client.max_payload < PAYLOAD_BYTES:
-            found = self.client.max_payload
-            self.close()
             raise StoreError(
-                f"{', '.join(urls)}: the servers take {found} bytes a message, and {PAYLOAD_BYTES} "
-                f"are needed: set `max_payload: 8MB` in their configuration"
+                f"{shown}: the servers take {self.client.max_payload} bytes a message, and "
+                f"{PAYLOAD_BYTES} are needed: set `max_payload: 8MB` in their configuration"
             )
-        self.streams = self.client.jetstream(timeout=QUESTION_SECONDS)
-        self.answered()
 
     def _run(self) -> None:
         self.loop.run_forever()
@@ -311,7 +319,7 @@ class Connection:
         self._closing = True
 
         async def leave() -> None:
-            with suppress(*PASSING):
+            with suppress(*PASSING, AssertionError):  # ... which says that it never connected
                 await asyncio.wait_for(self.client.close(), 1.0)  # it waits for a TLS handshake
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:

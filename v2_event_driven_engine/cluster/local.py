@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 from ..engine.log.storage import reason
 from ..errors import DirectoryInUse, DirectoryUnusable
+from .connect import make_table
+from .jetstream import Connection
 from .servers import Servers, end, start_tied
 from .service import DIVERGED
 
@@ -111,10 +113,20 @@ class LocalCluster:
             ) from None
 
     def start(self) -> None:
-        """Start everything. Raises: StoreError: a server does not start."""
+        """Start everything.
+
+        Raises:
+            StoreError: a server does not start, or the directory was made with another number of
+                partitions.
+        """
         self.servers.start_all()
         for number in range(len(self.servers.machines)):
             self._tell_server(number)
+        connection = Connection(self.servers.urls, name="up")
+        try:
+            make_table(connection, self._partitions)
+        finally:
+            connection.close()
         for node in self._nodes:
             self._start(node)
         self._describe()

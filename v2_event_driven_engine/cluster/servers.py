@@ -4,6 +4,7 @@ On real machines the same configuration is used, and something else starts them.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,8 +16,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from ..errors import StoreError
+from ..errors import MalformedCommand, StoreError
 
 HEALTHY_SECONDS = 30.0
 END_SECONDS = 10.0
@@ -24,7 +26,7 @@ LOOPBACK = "127.0.0.1"
 SERVER_PROGRAM = "nats-server"
 
 CONFIGURATION = """\
-server_name: {name}
+server_name: "{name}"
 listen: "{host}:{client_port}"
 {monitor}max_payload: 8MB      # an entry of the log is one message
 max_pending: 128MB
@@ -65,7 +67,42 @@ class Machine(NamedTuple):
     @property
     def url(self) -> str:
         """What its clients connect to."""
-        return f"nats://{self.host}:{self.client_port}"
+        return f"nats://{self.host_in_url}:{self.client_port}"
+
+    @property
+    def host_in_url(self) -> str:
+        """The host as it stands before a port: an address of IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def check_urls(urls: Sequence[str]) -> None:
+    """See that these are addresses of servers, one or more.
+
+    Raises:
+        MalformedCommand: they are not.
+    """
+    if isinstance(urls, str) or not urls:
+        raise MalformedCommand("urls", "expected a list of nats://HOST:PORT, one or more")
+    for url in urls:
+        if not (type(url) is str and _is_url(url)):
+            shown = without_password(url) if type(url) is str else type(url).__name__
+            raise MalformedCommand("urls", f"{shown!a} is not nats://HOST:PORT")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        return False
+    plain = re.fullmatch(r"(nats|tls)://[!-+\--~]+", text) is not None
+    rest = parts.path not in ("", "/") or parts.query or parts.fragment
+    return plain and bool(host) and port != 0 and not rest
+
+
+def without_password(url: str) -> str:
+    """An address as a message may show it: without a user, a password or a token."""
+    return re.sub(r"://.*@", "://***@", url)
 
 
 class Certificates(NamedTuple):
@@ -91,14 +128,16 @@ def configuration(
     account = "" if not user else _account(user, password)
     return CONFIGURATION.format(
         name=machine.name,
-        host=machine.host,
+        host=machine.host_in_url,
         client_port=machine.client_port,
         route_port=machine.route_port,
         monitor=f'http: "{LOOPBACK}:{machine.monitor_port}"\n' if machine.monitor_port else "",
         store_dir=_quote(machine.store_dir),
         max_file_store=max_file_store,
         cluster=cluster,
-        routes=", ".join(_quote(f"nats://{each.host}:{each.route_port}") for each in machines),
+        routes=", ".join(
+            _quote(f"nats://{each.host_in_url}:{each.route_port}") for each in machines
+        ),
         route_tls="".join(f"  {line}\n" for line in tls.splitlines()),
         more=tls + account,
     )

@@ -174,6 +174,86 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
         assert written(log_in(tmp_path / directory)) == before
 
 
+def contents(directory: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in directory.iterdir() if file.is_file()}
+
+
+def interrupted(cluster: Cluster, directory: Path, appends: int) -> None:
+    """A backup that ends after so many batches."""
+    append, left = wal_event_store.WalEventStore.append, iter(range(appends))
+
+    def killed(log: Any, batch: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        append(log, batch)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(wal_event_store.WalEventStore, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            copied(cluster, directory)
+
+
+@pytest.mark.parametrize("longer", ["the log", "the directory", "neither"])
+@pytest.mark.parametrize(
+    "kind",
+    ["an engine's", "an engine's, with a snapshot", "interrupted", "finished", "used by an engine"],
+)
+def test_nothing_is_written_into_the_directory_of_another_log(
+    tmp_path: Path, kind: str, longer: str
+) -> None:
+    """The sequences and even the commands may be the same: when, and for whom, is not."""
+    there, here = {"the log": (100, 250), "the directory": (250, 100), "neither": (100, 100)}[
+        longer
+    ]
+    cluster = Cluster()
+    carry_out(cluster, FLOW[:here])
+    cluster.stop()
+    if kind.startswith("an engine's"):
+        with EventDrivenMatchingEngine.open(tmp_path) as engine:
+            engine.submit_many(FLOW[:there]).result(60)
+        if "snapshot" in kind:
+            assert main(["snapshot", "--data-dir", str(tmp_path)]) == 0
+    elif kind == "used by an engine":
+        copied(cluster, tmp_path)
+        with EventDrivenMatchingEngine.open(tmp_path) as engine:
+            engine.submit_many(FLOW[here : here + 10]).result(60)
+        cluster.start()
+        if longer != "the directory":  # the log has the same commands, or more
+            carry_out(cluster, FLOW[here : here + (10 if longer == "neither" else 50)])
+        cluster.stop()
+    else:
+        with Cluster() as other:
+            carry_out(other, FLOW[:there])
+        if kind == "finished":
+            copied(other, tmp_path)
+        else:
+            interrupted(other, tmp_path, there // 50)
+    cluster.servers.close()
+    before = contents(tmp_path)
+    with pytest.raises(StoreError, match="not a backup of this log"):
+        copied(cluster, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_a_backup_goes_on_after_an_engine_has_looked_at_it(tmp_path: Path) -> None:
+    """An engine that was opened and closed, and a snapshot, change nothing in the log."""
+    cluster = Cluster()
+    for run in range(3):
+        if run:
+            cluster.start()
+        carry_out(cluster, FLOW[100 * run : 100 * (run + 1)])
+        cluster.stop()
+        copied(cluster, tmp_path)
+        if run == 1:
+            EventDrivenMatchingEngine.open(tmp_path).close()
+        assert main(["snapshot", "--data-dir", str(tmp_path)]) == 0
+    cluster.servers.close()
+    assert cluster.failures == []
+    log = ReplicatedEventLog(cluster.logs[0], no_clock, "test", 0)
+    assert written(log_in(tmp_path)) == written(log)
+    assert main(["verify", "--data-dir", str(tmp_path)]) == 0
+
+
 def test_a_log_that_recorded_other_events_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,9 @@
 """The client of a cluster does what the engine's Python API says."""
 
 import inspect
+import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -467,3 +469,57 @@ def test_a_request_in_the_wrong_partition_is_refused_and_named(three: Cluster) -
         later.result(60)
     client.close()
     assert [list(node.replica.sessions) for node in three.nodes] == [[other]] * 3
+
+
+def test_no_client_without_a_table(cluster: Cluster) -> None:
+    """Without, it could only guess how many partitions there are."""
+    with pytest.raises(TypeError, match="table"):
+        ClusterClient(cluster.servers)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("patience", ["x", -1, 0, float("nan"), float("inf"), True, None])
+def test_a_patience_that_cannot_be_is_refused(cluster: Cluster, patience: Any) -> None:
+    with pytest.raises(MalformedCommand, match="patience: expected a number of seconds above 0"):
+        cluster.client(patience=patience)
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_in_a_forked_process_the_client_is_closed(partitions: int) -> None:
+    """It has no thread that would hear an answer; the other process goes on with its own."""
+
+    def in_the_child(client: ClusterClient, waiting: Any) -> Iterator[bool]:
+        calls: list[Any] = [
+            lambda: client.submit(order(2)),
+            lambda: client.submit_many([order(3)]),
+            lambda: client.list_instrument("NEW", "1", "1"),
+            lambda: client.cancel(99, 7),
+            lambda: client.state(0),
+            lambda: client.order(99),
+            lambda: client.book("UNKNOWN").depth(),
+        ]
+        for call in calls:
+            with pytest.raises(EngineClosed):
+                call()
+            yield True
+        with pytest.raises(EngineStopped, match="forked"):
+            waiting.result(0)
+        client.wait_for_room()
+        client.close()
+        yield True
+
+    with Cluster(partitions) as cluster, cluster.client(instruments=[INSTRUMENT]) as client:
+        cluster.servers.loses = lambda subject, _: subject.startswith("cmd")
+        waiting = client.submit(order(1))
+        with client._lock, client._routing:  # as if another thread had just held them
+            pid = os.fork()
+            if not pid:
+                done = 0
+                signal.alarm(20)  # ends it if it waits for ever
+                try:
+                    done = sum(in_the_child(client, waiting))
+                finally:
+                    os._exit(0 if done == 8 else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        cluster.servers.loses = lambda _subject, _data: False
+        assert names(waiting.result(60)) == ["OrderAccepted"]
+        assert names(client.submit(order(2)).result(60)) == ["OrderAccepted"]

@@ -220,6 +220,34 @@ def test_a_cluster_goes_on_where_it_ended(tmp_path: Path) -> None:
         assert answer.first_sequence == 3
 
 
+def test_the_number_of_partitions_of_a_directory_stays(tmp_path: Path) -> None:
+    with Up(tmp_path / "data") as up:
+        up.line("active at")
+    for partitions in ("2", "3"):
+        done = main_py("up", "--data-dir", tmp_path / "data", "--partitions", partitions)
+        assert done.returncode == 3
+        assert f"made with 1 partitions, not with {partitions}" in done.stderr
+        assert "node" not in done.stdout, "none was started"
+    with Up(tmp_path / "data") as up:
+        up.line("active at")
+
+
+def test_a_directory_whose_name_begins_with_a_dash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, str(MAIN), "cluster", "up", "--data-dir=-d", "--replicas", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        said = next(line for line in lines if "active at" in line or "ended" in line)
+        process.terminate()
+        for _ in lines:
+            pass
+    assert "active at" in said
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_a_node_that_cannot_reach_a_server_says_so(tmp_path: Path) -> None:
     done = main_py("node", "--url", "nats://127.0.0.1:1", "--name", "a")
     assert (done.returncode, done.stdout) == (3, "")

@@ -1,9 +1,12 @@
 """A cluster on real servers is used by the command line: the same lines as for one machine."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +150,37 @@ def test_a_client_goes_on_when_the_active_is_killed(cluster: Up) -> None:
         assert (type(event), getattr(event, "count", 0)) == (MassCanceled, 1000)
     cluster.line("active at")
     assert of(cluster, "verify")["sequence"] == before + 1001
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["submit", "stdio"])
+def test_a_signal_ends_what_waits_for_an_active(
+    cluster: Up, tmp_path: Path, name: str, how: signal.Signals
+) -> None:
+    """The nodes are frozen: nobody answers what was sent."""
+    sent = threading.Event()
+    subscription = cluster.connection.subscribe("cmd.0", lambda _: sent.set())
+    flow = tmp_path / "flow.ndjson"
+    flow.write_text(line(order(3 * 10**7)) + "\n")
+    nodes = [node["pid"] for node in cluster.described()["nodes"]]
+    for pid in nodes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        command = [sys.executable, str(MAIN), "cluster", name, "--data-dir", str(cluster.directory)]
+        with flow.open() as stdin, subprocess.Popen(
+            [*command, *([str(flow)] if name == "submit" else [])], stdin=stdin,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert sent.wait(WAIT_SECONDS)
+            began = time.monotonic()
+            process.send_signal(how)
+            printed = process.communicate(timeout=WAIT_SECONDS)
+    finally:
+        for pid in nodes:
+            os.kill(pid, signal.SIGCONT)
+        cluster.connection.end(subscription)
+    assert (process.returncode, *printed) == (128 + how, b"", b"")
+    assert time.monotonic() - began < 15, "sooner than the nodes are given up"
 
 
 def order(order_id: int, participant: int = 4_000_000_000) -> NewOrder:
