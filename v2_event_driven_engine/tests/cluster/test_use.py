@@ -162,7 +162,7 @@ def test_a_signal_ends_what_waits_for_an_active(
     subscription = cluster.connection.subscribe("cmd.0", lambda _: sent.set())
     flow = tmp_path / "flow.ndjson"
     flow.write_text(line(order(3 * 10**7)) + "\n")
-    nodes = [node["pid"] for node in cluster.described()["nodes"]]
+    nodes = [node.pid for node in cluster.statuses(3)]
     for pid in nodes:
         os.kill(pid, signal.SIGSTOP)
     try:
