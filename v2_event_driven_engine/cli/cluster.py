@@ -21,7 +21,7 @@ examples:
   %(prog)s status                    in another terminal: who is active, and who follows
   %(prog)s kill active --kill        see a standby take over
   %(prog)s submit flow.ndjson.xz     as `run`; `stdio` is the dialogue
-  %(prog)s verify                    the log against the published events and every node
+  %(prog)s verify                    the log against the published events and the nodes
   %(prog)s backup --to DIR           the log as a data directory; `restore` is the way back
   %(prog)s server-config --help      the same on machines of your own
 

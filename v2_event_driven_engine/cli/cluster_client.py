@@ -26,8 +26,11 @@ from .cluster_options import (
     add_below,
     add_connection,
     add_data_dir,
+    check_partition,
     connection_of,
     extra,
+    named_by,
+    partition_number,
     security_of,
     urls_of,
 )
@@ -84,7 +87,9 @@ def add(below: Subcommands) -> None:
     )  # fmt: skip
     restore.add_argument("--json", action="store_true", help="print one JSON object, last")
     copy = _add(below, "drop-copy", "Send each participant its events, until SIGTERM.", _drop_copy)
-    copy.add_argument("--partition", type=int, default=0, metavar="P", help="default: 0")
+    copy.add_argument(
+        "--partition", type=partition_number, default=0, metavar="P", help="default: 0"
+    )
 
 
 def _add(below: Subcommands, name: str, text: str, function: Function) -> argparse.ArgumentParser:
@@ -267,7 +272,10 @@ def _backup(options: argparse.Namespace) -> int:
         with progress_bar("backup", None, stop) as advance:
             for number, directory in enumerate(directories):
                 storage = _storage("--to", directory, create=True)
-                copied.append(backup(log_of(connection, number), SystemClock(), storage, advance))
+                with named_by("--to"):
+                    copied.append(
+                        backup(log_of(connection, number), SystemClock(), storage, advance)
+                    )
     show(options, _copied(copied))
     return OK
 
@@ -278,10 +286,8 @@ def _storage(option: str, directory: Path, *, create: bool = False) -> Directory
     Raises:
         DirectoryUnusable: it is missing, forbidden or no directory.
     """
-    try:
+    with named_by(option):
         return DirectoryStorage(directory, create=create)
-    except DirectoryUnusable as error:
-        raise DirectoryUnusable(str(error).replace("--data-dir", option)) from None
 
 
 def _numbered(directory: Path) -> list[int]:
@@ -407,11 +413,12 @@ def _restored(
 
 def _drop_copy(options: argparse.Namespace) -> int:
     with StopSoon() as stop, _connected(options) as connection:
-        from ..cluster.connect import log_of, out_of  # noqa: PLC0415
+        from ..cluster.connect import log_of, out_of, table_of  # noqa: PLC0415
         from ..cluster.drop_copy import DropCopy  # noqa: PLC0415
         from ..cluster.stream import SystemClock  # noqa: PLC0415
 
         partition = options.partition
+        check_partition(partition, table_of(connection).read().partitions)
         copy = DropCopy(
             out_of(connection, partition), log_of(connection, partition), connection,
             SystemClock(), partition, lambda: stop.received is not None,

@@ -23,10 +23,13 @@ from .cluster_options import (
     add_below,
     add_connection,
     add_data_dir,
+    check_partition,
     connection_of,
     described,
     extra,
     file_to_read,
+    named_by,
+    partition_number,
     password_of,
     security_of,
 )
@@ -142,7 +145,9 @@ def _add_node(below: Subcommands) -> None:
         "exit status: 0 told to stop; 3 start it again; 4 diverged or damaged: look at it first",
     )  # fmt: skip
     add_connection(parser, required=True)
-    parser.add_argument("--partition", type=_partition, default=0, metavar="P", help="default: 0")
+    parser.add_argument(
+        "--partition", type=partition_number, default=0, metavar="P", help="default: 0"
+    )
     parser.add_argument(
         "--name", type=_name, required=True,
         help="of this node, unlike all others of the partition",
@@ -164,25 +169,6 @@ def _add_node(below: Subcommands) -> None:
     )
 
 
-def _partition(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 6):
-        raise argparse.ArgumentTypeError(f"{text!a} is not 0, 1, 2 …")
-    return int(text)
-
-
-def _check_partition(partition: int, partitions: int) -> None:
-    """See that a cluster of so many partitions has this one.
-
-    Raises:
-        FileProblem: it has not.
-    """
-    if partition >= partitions:
-        raise FileProblem(
-            f"--partition {partition}: expected one of 0 to {partitions - 1}: the cluster has "
-            f"{partitions}"
-        )
-
-
 def _name(text: str) -> str:
     if not (text.isascii() and text.replace("-", "").replace("_", "").isalnum()):
         raise argparse.ArgumentTypeError(f"{text!a} is not made of letters, digits, - and _")
@@ -190,16 +176,16 @@ def _name(text: str) -> str:
 
 
 def _node(options: argparse.Namespace) -> int:
-    _check_partition(options.partition, options.partitions)
+    check_partition(options.partition, options.partitions)
     with extra():
         from ..cluster.service import Service, serve  # noqa: PLC0415
-    return serve(
-        partial(
-            Service, options.url, options.partition, options.name,
-            security=security_of(options), replicas=options.stream_replicas,
-            partitions=options.partitions, snapshots=options.snapshots,
-        )
+    begin = partial(
+        Service, options.url, options.partition, options.name,
+        security=security_of(options), replicas=options.stream_replicas,
+        partitions=options.partitions, snapshots=options.snapshots,
     )  # fmt: skip
+    with named_by("--snapshots"):
+        return serve(begin)
 
 
 # -- status -------------------------------------------------------------------------------------
@@ -366,7 +352,9 @@ def _add_kill(below: Subcommands) -> None:
         "who", choices=("active", "standby", "leader", "follower"),
         help="a node, or a server: the leader of the partition's log, or another one",
     )  # fmt: skip
-    parser.add_argument("--partition", type=_partition, default=0, metavar="P", help="default: 0")
+    parser.add_argument(
+        "--partition", type=partition_number, default=0, metavar="P", help="default: 0"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--kill", action="store_true", help="SIGKILL: as if its power were cut")
     how.add_argument(
@@ -377,7 +365,7 @@ def _add_kill(below: Subcommands) -> None:
 
 def _kill(options: argparse.Namespace) -> int:
     found = described(options)
-    _check_partition(options.partition, found["partitions"])
+    check_partition(options.partition, found["partitions"])
     with extra():
         from ..cluster.jetstream import Connection  # noqa: PLC0415
     connection = Connection(found["urls"], name="command line")

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..engine.log.storage import reason
-from ..errors import MalformedCommand
+from ..errors import DirectoryInUse, DirectoryUnusable, MalformedCommand
 from .files import FileProblem
 from .options import Function, Subcommands, default_data_dir
 from .signals import StopSignals
@@ -143,6 +143,39 @@ def password_of(options: argparse.Namespace) -> str:
     except (OSError, ValueError) as error:
         raise FileProblem(f"{options.password_file}: {reason(error)}") from None
     return text.strip()
+
+
+def partition_number(text: str) -> int:
+    """The number of a partition, as an argument."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6):
+        raise argparse.ArgumentTypeError(f"{text!a} is not 0, 1, 2 …")
+    return int(text)
+
+
+def check_partition(partition: int, partitions: int) -> None:
+    """See that a cluster of so many partitions has this one.
+
+    Raises:
+        FileProblem: it has not.
+    """
+    if partition >= partitions:
+        raise FileProblem(
+            f"--partition {partition}: expected one of 0 to {partitions - 1}: the cluster has "
+            f"{partitions}"
+        )
+
+
+@contextmanager
+def named_by(option: str) -> Iterator[None]:
+    """Turn what is said about a data directory into what names it here.
+
+    Raises:
+        DirectoryInUse, DirectoryUnusable: with this option in the message.
+    """
+    try:
+        yield
+    except (DirectoryInUse, DirectoryUnusable) as error:
+        raise type(error)(str(error).replace("--data-dir", option)) from None
 
 
 @contextmanager

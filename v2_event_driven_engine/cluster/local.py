@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..engine.log.storage import reason
-from ..errors import DirectoryInUse, DirectoryUnusable
+from ..errors import DirectoryInUse, DirectoryUnusable, LogUnavailable
 from .connect import make_table
-from .jetstream import Connection
+from .jetstream import SET_UP_SECONDS, Connection
 from .servers import Servers, end, start_tied
 from .service import DIVERGED
 
@@ -122,14 +122,27 @@ class LocalCluster:
         self.servers.start_all()
         for number in range(len(self.servers.machines)):
             self._tell_server(number)
-        connection = Connection(self.servers.urls, name="up")
-        try:
-            make_table(connection, self._partitions)
-        finally:
-            connection.close()
+        self._make_table()
         for node in self._nodes:
             self._start(node)
         self._describe()
+
+    def _make_table(self) -> None:
+        """See that the table of symbols is there, once the servers have elected its leader."""
+        connection = Connection(self.servers.urls, name="up")
+        give_up = time.monotonic() + SET_UP_SECONDS
+        try:
+            while True:
+                try:
+                    make_table(connection, self._partitions)
+                except LogUnavailable:
+                    if time.monotonic() > give_up:
+                        raise
+                    time.sleep(LOOK_SECONDS)
+                else:
+                    return
+        finally:
+            connection.close()
 
     def _tell_server(self, number: int) -> None:
         machine, process = self.servers.machines[number], self.servers.processes[number]

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("nats", reason="the extra `cluster` is not installed")
 
-from v2_event_driven_engine import MassCanceled, NewOrder, OrderType, Side
+from v2_event_driven_engine import MassCanceled, MatchingEngine, NewOrder, OrderType, Side
 from v2_event_driven_engine.cluster.connect import connect
 from v2_event_driven_engine.cluster.drop_copy import Copy, Subscriber
 from v2_event_driven_engine.main import main
@@ -162,7 +162,7 @@ def test_a_signal_ends_what_waits_for_an_active(
     subscription = cluster.connection.subscribe("cmd.0", lambda _: sent.set())
     flow = tmp_path / "flow.ndjson"
     flow.write_text(line(order(3 * 10**7)) + "\n")
-    nodes = [node["pid"] for node in cluster.described()["nodes"]]
+    nodes = [node.pid for node in cluster.statuses(3)]
     for pid in nodes:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -222,6 +222,20 @@ def test_a_participant_hears_its_events_from_another_process(cluster: Up) -> Non
         process.terminate()
         assert process.wait(WAIT_SECONDS) == 0
         process.stdout.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("partition", ["1", "999", "-1"])
+def test_a_drop_copy_of_no_partition_is_refused(cluster: Up, partition: str) -> None:
+    done = main_py("drop-copy", f"--partition={partition}", "--data-dir", cluster.directory)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--partition" in done.stderr
+
+
+def test_a_backup_into_a_directory_in_use_names_its_option(cluster: Up, tmp_path: Path) -> None:
+    with MatchingEngine.open(tmp_path):
+        done = main_py("backup", "--to", tmp_path, "--data-dir", cluster.directory)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "name another directory with --to" in done.stderr
 
 
 def test_several_partitions_are_one_cluster(tmp_path: Path) -> None:
