@@ -126,7 +126,8 @@ def cluster(session: nox.Session) -> None:
         *(f"v2_event_driven_engine/tests/cluster/{module}.py" for module in simulated),
         env={"HISTORIES": "4000"},
     )  # fmt: skip
-    paths = ["tests/cluster", "tests/test_log_contract.py", "cluster"]
+    tests = ("tests/cluster", "tests/test_cluster_commands.py", "tests/test_log_contract.py")
+    paths = [*tests, "cluster"]
     # Mostly they wait for elections: two at a time, except for those that may not meet.
     session.run(
         "python", "-m", "pytest", "-rs", "-n", "2", "--dist", "loadgroup",
