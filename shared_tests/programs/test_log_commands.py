@@ -165,7 +165,7 @@ def test_a_trail_with_fields_of_other_kinds_is_shown_or_refused(
         finished = v2.run("audit", *options)
         assert_quiet(finished.stderr)
         assert finished.returncode in (0, 3), name
-        if name == "time":
+        if name == "time" and value is None:
             assert finished.returncode == 3
             assert b"its time is no text" in finished.stderr
 
