@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from . import lobster, match_rate, synthetic
 from .commands import Command, write_lines
@@ -85,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     try:
         if options.command != "synthetic":
+            _refuse_own_input(options.messages, options.book)
             _say_what_is_waited_for(options.messages, options.book)
         if options.command == "match-rate":
             _print_match_rate(options)
@@ -134,7 +135,30 @@ def _complain(message: str) -> None:
     """Say it on standard error, if there is one; `print` would take standard output instead."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            print(f"order_flow: {message}", file=sys.stderr, flush=True)
+            print(f"order_flow: {_shown(message)}", file=sys.stderr, flush=True)
+
+
+def _shown(text: str) -> str:
+    """A text for people: what is no text, or what a terminal would obey, is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _refuse_own_input(*paths: str | None) -> None:
+    """Refuse to write the flow to a file that it is made from: it would grow without end.
+
+    Raises UnusableFile.
+    """
+    output = os.fstat(sys.stdout.fileno())
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):  # whoever opens it will say so
+            if (
+                path is not None
+                and stat.S_ISREG(output.st_mode)
+                and os.path.samestat(Path(path).stat(), output)
+            ):
+                raise UnusableFile(
+                    f"{path}: standard output goes to the same file; send it to another one."
+                )
 
 
 def _say_what_is_waited_for(*paths: str | None) -> None:
@@ -193,9 +217,22 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints a terminal shows and does not obey, whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_shown(message))
+
+
+def _file_name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no file; give a name")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _teaching_parser(
-        argparse.ArgumentParser, prog="python -m order_flow", text=_DESCRIPTION, examples=_EXAMPLES
+        _Parser, prog="python -m order_flow", text=_DESCRIPTION, examples=_EXAMPLES
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -216,11 +253,13 @@ def _parser() -> argparse.ArgumentParser:
     for reader in (convert, measure):
         reader.add_argument(
             "messages",
+            type=_file_name,
             metavar="MESSAGES",
             help="message file: .csv, .csv.gz, .csv.xz, or LOBSTER's .zip with both files in it",
         )
         reader.add_argument(
             "--book",
+            type=_file_name,
             metavar="ORDERBOOK",
             help="order book file, whose first row seeds the book (default: the one in the zip; "
             "without any the book starts empty)",

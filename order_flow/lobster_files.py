@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import lzma
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TypeAlias
 
 from .errors import MalformedRow, UnusableFile
 
@@ -57,6 +59,9 @@ _EXPECTED = {
 _ROW = re.compile(b",".join(b"(" + shape + b")" for shape in _FIELDS.values()) + rb"[\r\n]*")
 _INTEGER = re.compile(rb"-?\d{1,18}")
 _PROGRESS_EVERY_ROWS = 4_096
+_LONGEST_ROW_BYTES = 1 << 20  # fifty levels of an order book take 4 KB
+_CHUNK_BYTES = 1 << 16
+_XZ_MEMORY_BYTES = 1 << 28  # the strongest usual packing, `xz -9`, asks for a quarter of it
 
 
 class Message(NamedTuple):
@@ -154,10 +159,17 @@ def _refuse_field(name: str, number: int, field_name: str, field: bytes) -> NoRe
 # Opening files
 
 
+_UNREADABLE = (
+    OSError, EOFError, MemoryError, NotImplementedError, RuntimeError, ValueError, IndexError,
+    struct.error, lzma.LZMAError, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What Python raises for a file that is damaged, or packed in a way that it does not know."""
+
+
 class Source:
     """The rows of one opened file, its name for messages, and how far it has been read."""
 
-    def __init__(self, name: str, file_name: str, raw: BinaryIO, stream: Iterable[bytes]) -> None:
+    def __init__(self, name: str, file_name: str, raw: BinaryIO, stream: io.BufferedReader) -> None:
         self.name = name
         self.file_name = file_name
         self._raw = raw
@@ -167,16 +179,77 @@ class Source:
 
     def rows(self) -> Iterator[bytes]:
         """The rows with their line ends, one at a time."""
+        number = 0
+        while row := self._next_row():
+            number += 1
+            if len(row) > _LONGEST_ROW_BYTES:
+                raise MalformedRow(
+                    f"{self.name}, line {number}: longer than {_LONGEST_ROW_BYTES:,} bytes. "
+                    "Is this a LOBSTER file?"
+                )
+            yield row
+
+    def _next_row(self) -> bytes:
         try:
-            yield from self._stream
-        except (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
+            return self._stream.readline(_LONGEST_ROW_BYTES + 1)
+        except _UNREADABLE as error:
             raise MalformedRow(
-                f"{self.name}: cannot be read to its end: {error}. Get the file again."
+                f"{self.name}: cannot be read to its end: {_reason(error)}. Get the file again."
             ) from error
 
     def fraction_read(self) -> float:
         """The share of the file on disk (compressed, if it is) that has been read."""
         return self._raw.tell() / self._size if self._size else 0.0  # a pipe cannot tell
+
+
+class _Unpacked(io.RawIOBase):
+    """What is in an .xz file, unpacked in bounded memory: `lzma.open` knows no bound."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
+        self._decoder = _decoder()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = b""
+        while not data:
+            more = b""
+            if self._decoder.eof:
+                more = self._start_of_next_stream()
+                if not more:
+                    return 0
+                self._decoder = _decoder()
+            elif self._decoder.needs_input:
+                more = self._packed.read(_CHUNK_BYTES)
+                if not more:
+                    raise EOFError("it ends in the middle")
+            data = self._unpack(more, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _unpack(self, more: bytes, size: int) -> bytes:
+        try:
+            return self._decoder.decompress(more, size)
+        except lzma.LZMAError as error:
+            if "limit" not in str(error):
+                raise
+            raise lzma.LZMAError(
+                f"unpacking it takes more memory than the {_XZ_MEMORY_BYTES >> 20} MiB that are "
+                "allowed"
+            ) from None
+
+    def _start_of_next_stream(self) -> bytes:
+        """Skip the zeros that may be between two streams. Nothing is the end of the file."""
+        more = self._decoder.unused_data.lstrip(b"\0")
+        while not more and (chunk := self._packed.read(_CHUNK_BYTES)):
+            more = chunk.lstrip(b"\0")
+        return more
+
+
+def _decoder() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(memlimit=_XZ_MEMORY_BYTES)
 
 
 @contextlib.contextmanager
@@ -187,27 +260,33 @@ def open_source(path: Path, member_part: str) -> Iterator[Source]:
     with contextlib.ExitStack() as stack:
         try:
             raw = stack.enter_context(path.open("rb"))
-        except OSError as error:
-            raise UnusableFile(f"{path}: cannot be opened: {error.strerror}.") from error
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            raise UnusableFile(f"{path}: cannot be opened: {_reason(error)}.") from error
         suffix = path.suffix.lower()
+        name, file_name = str(path), path.name
+        stream: Any = raw
         if suffix == ".zip":
             archive, member = _zip_member(path, raw, member_part)
             stack.enter_context(archive)
+            name, file_name = f"{path} ({member})", Path(member).name
             try:
-                stream = stack.enter_context(archive.open(member))
-            except (NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
-                # It is encrypted, or packed in a way that Python cannot unpack.
+                packed = stack.enter_context(archive.open(member))
+            except _UNREADABLE as error:  # it is encrypted too, perhaps
                 raise UnusableFile(
-                    f"{path}: {member} cannot be read from the zip: {error}. Unpack the zip with "
-                    "another program and name the files themselves."
+                    f"{path}: {member} cannot be read from the zip: {_reason(error)}. Unpack the "
+                    "zip with another program and name the files themselves."
                 ) from error
-            yield Source(f"{path} ({member})", Path(member).name, raw, stream)
+            stream = io.BufferedReader(packed)
         elif suffix == ".gz":
-            yield Source(str(path), path.name, raw, stack.enter_context(gzip.open(raw)))
+            stream = io.BufferedReader(stack.enter_context(gzip.open(raw)))
         elif suffix == ".xz":
-            yield Source(str(path), path.name, raw, stack.enter_context(lzma.open(raw)))
-        else:
-            yield Source(str(path), path.name, raw, raw)
+            stream = io.BufferedReader(_Unpacked(raw), _CHUNK_BYTES)
+        yield Source(name, file_name, raw, stream)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read, in the words of the operating system where it gives any."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def _zip_member(path: Path, raw: BinaryIO, member_part: str) -> tuple[zipfile.ZipFile, str]:
@@ -215,8 +294,11 @@ def _zip_member(path: Path, raw: BinaryIO, member_part: str) -> tuple[zipfile.Zi
         archive = zipfile.ZipFile(raw)
     except zipfile.BadZipFile as error:
         raise UnusableFile(f"{path}: is not a zip file. Get the file again.") from error
-    except OSError as error:  # a zip is read from its end
-        raise UnusableFile(f"{path}: cannot be read as a zip: {error}. Name a file.") from error
+    except _UNREADABLE as error:  # it is damaged; or no file, for a zip is read from its end
+        raise UnusableFile(
+            f"{path}: cannot be read as a zip: {_reason(error)}. Get the file again, or unpack it "
+            "with another program and name the files themselves."
+        ) from error
     members = [name for name in archive.namelist() if member_part in Path(name).name]
     if len(members) != 1:
         raise UnusableFile(

@@ -29,14 +29,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout, suppress
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .engine.matching_engine import MatchingEngine
 from .errors import StreamError
-from .utils.files import STANDARD, EventsFile, FlowFile, patient_standard_output
+from .utils.files import STANDARD, EventsFile, FlowFile, patient_standard_output, shown
 from .utils.metrics import per_second
 from .utils.session import Session
 from .utils.signals import GracefulStop, StopRequested
@@ -105,15 +105,16 @@ def main(arguments: Sequence[str] | None = None, program: str = "main.py") -> in
     _fill_closed_descriptors()
     stop = GracefulStop()
     stop.install()
-    with redirect_stdout(patient_standard_output() or sys.stdout):
+    status = EXIT_GOOD
+    with redirect_stdout(patient_standard_output(stop) or sys.stdout):
         try:
             status = _dispatch(arguments, stop, program)
             if sys.stdout is not None:
                 sys.stdout.flush()
         except BrokenPipeError:
-            # The reader of the output has gone. That is not a failure.
+            # The reader of the output has gone. That is not a failure, nor does it undo one.
             _abandon_standard_output()
-            return EXIT_GOOD
+            return status
         except StopRequested:
             _abandon_standard_output()
             return stop.exit_status
@@ -143,8 +144,21 @@ def _dispatch(arguments: Sequence[str] | None, stop: GracefulStop, program: str)
     return command(options, stop)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints a terminal shows and does not obey, whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message))
+
+
+def _file_name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no file; give a name")
+    return text
+
+
 def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program,
         description=_DESCRIPTION,
         epilog=_INTERFACE,
@@ -161,10 +175,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument(
-        "flow", metavar="FLOW", help="the file; .gz and .xz are read directly; - stdin"
-    )
+        "flow", type=_file_name, metavar="FLOW",
+        help="the file; .gz and .xz are read directly; - stdin",
+    )  # fmt: skip
     run.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    run.add_argument("--events", metavar="OUT", help="write what `stdio` would print; - stdout")
+    run.add_argument(
+        "--events", type=_file_name, metavar="OUT", help="write what `stdio` would print; - stdout"
+    )
     run.set_defaults(function=_run)
 
     stdio = subcommands.add_parser(
@@ -187,7 +204,7 @@ def _tour(options: argparse.Namespace, stop: GracefulStop) -> int:
 
 def _stdio(options: argparse.Namespace, stop: GracefulStop) -> int:
     session = Session(MatchingEngine())
-    with FlowFile(STANDARD, stop) as flow, EventsFile(STANDARD, flow=flow) as events:
+    with FlowFile(STANDARD, stop) as flow, EventsFile(STANDARD, stop, flow=flow) as events:
         session.run(flow, events, stop)
     return EXIT_MALFORMED_OR_FAILED if session.malformed else EXIT_GOOD
 
@@ -200,7 +217,7 @@ def _run(options: argparse.Namespace, stop: GracefulStop) -> int:
         events = None
         if options.events is not None:
             with stop.waiting():  # opening a named pipe waits for its reader
-                events = stack.enter_context(EventsFile(options.events, flow=flow))
+                events = stack.enter_context(EventsFile(options.events, stop, flow=flow))
         # A progress bar and events on one terminal would write over each other.
         quiet = options.events == STANDARD
         after_chunk = (lambda: None) if quiet else _progress(stack, flow)
@@ -268,7 +285,7 @@ def _fill_closed_descriptors() -> None:
 
 
 def _complain(program: str, message: str) -> None:
-    _say_on_standard_error(f"{program}: {message}")
+    _say_on_standard_error(f"{program}: {shown(message)}")
 
 
 def _say_on_standard_error(text: str) -> None:

@@ -21,14 +21,13 @@ import argparse
 import gc
 import io
 import json
-import os
 import signal
 from contextlib import suppress
 
 from .cli import audit, cluster, replay, run, snapshot, status, stdio, tour, verify
 from .cli.exits import OK, SIGNALED, UNUSABLE_DATA, UNUSABLE_INPUT
-from .cli.files import FileProblem, complain
-from .cli.options import Function
+from .cli.files import FileProblem, complain, discard_standard_output
+from .cli.options import Function, Parser
 from .cli.output import say
 from .cli.signals import Stopped
 from .errors import EngineError
@@ -64,7 +63,7 @@ exit status:   0 all good; 1 malformed lines or a failed check; 2 usage, or a fi
 def parser(program: str, *, whole: bool = True) -> argparse.ArgumentParser:
     """The command line of `program`; unless `whole`, without what `cluster` has below it."""
     run_by = f"python {MAIN}" if program == MAIN else program
-    top = argparse.ArgumentParser(
+    top: argparse.ArgumentParser = Parser(
         prog=program,
         description=DESCRIPTION,
         epilog=EPILOG.format(run=run_by),
@@ -97,8 +96,7 @@ def main(arguments: list[str], program: str = MAIN) -> int:
     except FileProblem as error:
         return _complain(options, str(error), UNUSABLE_INPUT)
     except BrokenPipeError:
-        # Whoever read the output has gone. Python would complain once more when it closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        discard_standard_output()
         return OK
     except (EngineError, OSError, MemoryError) as error:
         return _complain(options, str(error) or "there is too little memory", UNUSABLE_DATA)

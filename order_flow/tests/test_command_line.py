@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,10 @@ def test_help_teaches_with_an_example(command: str) -> None:
         (["synthetic", "--commands", "1", "--seed", "-1"], "--seed"),
         (["synthetic"], "--commands"),
         (["lobster"], "MESSAGES"),
+        (["lobster", ""], "MESSAGES"),
+        (["lobster", "nowhere", "--book", ""], "--book"),
+        (["lobster", "a", "\x1b[2J"], r"\x1b[2J"),
+        (["lobster", "\x1b[2J"], r"\x1b[2J: cannot be opened"),
         ([], "COMMAND"),
         (["lobster", "nowhere/XYZ_message.csv"], "nowhere/XYZ_message.csv: cannot be opened"),
     ],
@@ -77,6 +82,7 @@ def test_wrong_usage_and_missing_files_exit_with_2_and_say_which(
     finished = run(*arguments)
     assert (finished.returncode, finished.stdout) == (2, "")
     assert named in finished.stderr
+    assert "\x1b" not in finished.stderr, "a terminal shows it and does not obey"
     assert "Traceback" not in finished.stderr
 
 
@@ -208,3 +214,37 @@ def test_a_closed_standard_error_gets_nothing_into_the_flow() -> None:
         check=False,
     )
     assert (finished.returncode, finished.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize("command", ["lobster", "match-rate"])
+@pytest.mark.parametrize("own", ["messages", "book"])
+def test_a_flow_is_not_written_to_a_file_that_it_is_made_from(
+    write_csv: WriteCsv, command: str, own: str
+) -> None:
+    """As in `lobster file >> file`, which would never come to an end."""
+    paths = {
+        "messages": write_csv(MESSAGES, "34200.1,1,11,20,101,-1"),
+        "book": write_csv("book.csv", "101,60,99,50"),
+    }
+    before = paths[own].read_bytes()
+    with paths[own].open("ab") as output:
+        finished = subprocess.run(
+            [*COMMAND, command, str(paths["messages"]), "--book", str(paths["book"])],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert finished.returncode == 2
+    assert f"{paths[own]}: standard output goes to the same file" in finished.stderr.decode()
+    assert paths[own].read_bytes() == before
+
+
+def test_a_name_in_a_zip_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    path = tmp_path / "market.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("\x1b[2J_message_1.csv", "none")
+        archive.writestr("\x1b[2J_orderbook_1.csv", "1,1,1,1")
+    finished = run("lobster", path, "--symbol", "XYZ")
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert r"\x1b[2J_message_1.csv), line 1: " in finished.stderr
+    assert "\x1b" not in finished.stderr

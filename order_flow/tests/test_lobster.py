@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import lzma
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from order_flow import Command, MalformedRow, UnusableFile, lobster
+from order_flow import Command, MalformedRow, UnusableFile, lobster, lobster_files
 
 from .conftest import WriteCsv
 
@@ -357,3 +359,76 @@ def test_progress_is_told_as_a_share_that_never_falls(write_csv: WriteCsv) -> No
     assert shares == sorted(shares)
     assert shares[0] > 0.0
     assert shares[-1] <= 1.0
+
+
+# -- Files that nobody should have made -----------------------------------------------------------
+
+
+def packed(path: Path, data: bytes) -> Path:
+    """Write a file, packed as its name says."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(MESSAGES, data)
+            archive.writestr(ORDERBOOK, data)
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress(data))
+    else:
+        path.write_bytes(lzma.compress(data, preset=0) if path.suffix == ".xz" else data)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.xz", ".zip"])
+@pytest.mark.parametrize("long", ["messages", "book"])
+def test_a_row_without_end_is_named_and_takes_little_memory(
+    tmp_path: Path, suffix: str, long: str
+) -> None:
+    row = b"1" * 2**26
+    good = tmp_path / MESSAGES
+    good.write_bytes(b"34200.1,1,11,20,101,-1\n")
+    path = packed(tmp_path / f"XYZ_message_1{suffix}", row)
+    messages, book = (good, path) if long == "book" else (path, good)
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedRow) as caught:
+            list(lobster.commands(messages, book))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value).startswith(str(path))
+    assert ", line 1: longer than 1,048,576 bytes" in str(caught.value)
+    assert peak < 2**24
+
+
+def test_several_xz_streams_are_one_file(tmp_path: Path) -> None:
+    rows = [b"34200.1,1,%d,20,101,-1\n" % number for number in (11, 12)]
+    path = tmp_path / (MESSAGES + ".xz")
+    path.write_bytes(lzma.compress(rows[0]) + bytes(8) + lzma.compress(rows[1]) + bytes(4))
+    assert len(list(lobster.commands(path))) == 3
+
+
+def test_an_xz_file_that_asks_for_too_much_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lobster_files, "_XZ_MEMORY_BYTES", 2**20)
+    path = packed(tmp_path / (MESSAGES + ".xz"), b"34200.1,1,11,20,101,-1\n")
+    path.write_bytes(lzma.compress(path.read_bytes(), preset=9))
+    with pytest.raises(MalformedRow, match="more memory than the 1 MiB that are allowed"):
+        list(lobster.commands(path))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_zip_with_any_byte_damaged_is_read_or_refused(tmp_path: Path, method: int) -> None:
+    """Python's own exceptions for it are many; none of them comes out."""
+    path = tmp_path / "sample.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr(MESSAGES, "34200.1,1,11,20,101,-1\n" * 20)
+        archive.writestr(ORDERBOOK, "101,60,99,50\n")
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for value in {0, 0xFF, 0x80 ^ whole[place], 1 ^ whole[place]} - {whole[place]}:
+            path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+            with contextlib.suppress(MalformedRow, UnusableFile):
+                list(lobster.commands(path))
+        path.write_bytes(whole[:place])
+        with contextlib.suppress(MalformedRow, UnusableFile):
+            list(lobster.commands(path))

@@ -365,6 +365,74 @@ def test_a_signal_while_a_reader_is_slow_leaves_whole_answers(
     assert 1 < len(answers(output)) <= LONG_FLOW.count(b"\n")
 
 
+EVENTS_TO_STANDARD_OUTPUT = {"v1": "-", "v2": "/dev/stdout"}
+
+
+@pytest.mark.proves("signals", "streams")
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes have one size here")
+@pytest.mark.parametrize(("number", "status"), SIGNALS, ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("command", ["run", "run --json", "stdio"])
+@pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "non-blocking"])
+def test_a_signal_ends_it_though_nobody_reads(
+    program: Program, command: str, blocking: bool, number: signal.Signals, status: int
+) -> None:
+    """One signal is enough, also where the pipe is an ordinary one, on which a write would wait."""
+    (program.directory / "flow").write_bytes(LONG_FLOW)
+    reading, writing = os.pipe()
+    size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE_BYTES)
+    os.set_blocking(writing, blocking)
+    arguments = command.split()
+    if arguments[0] == "run":
+        arguments += ["flow", "--events", EVENTS_TO_STANDARD_OUTPUT[program.name]]
+    with ExitStack() as stack:
+        stack.callback(os.close, reading)
+        process = stack.enter_context(
+            subprocess.Popen(
+                program.arguments(*arguments),
+                stdin=stack.enter_context((program.directory / "flow").open("rb")),
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                cwd=program.directory,
+                env=program.full_environment(),
+            )
+        )
+        stack.callback(process.kill)
+        os.close(writing)
+        until(lambda: bytes_in(reading) > size - 1024)
+        process.send_signal(number)
+        assert process.wait(timeout=DEADLINE_SECONDS) == status
+        output = b"".join(iter(lambda: os.read(reading, 1000), b""))
+        assert process.stderr is not None
+        assert_quiet(process.stderr.read())
+    assert answers(output[: output.rindex(b"\n") + 1])
+    if program.keeps_a_log:
+        assert program.run("verify").returncode == 0
+
+
+@pytest.mark.proves("output onto input")
+@pytest.mark.parametrize("command", ["run flow", "run -", "stdio"])
+def test_an_output_that_is_its_own_input_is_refused(program: Program, command: str) -> None:
+    """As in `stdio < flow >> flow`, which would never come to an end."""
+    flow = program.directory / "flow"
+    flow.write_bytes(CLEAN)
+    with flow.open("rb") as stdin, flow.open("ab") as stdout:
+        finished = subprocess.run(
+            program.arguments(*command.split()),
+            stdin=subprocess.DEVNULL if command == "run flow" else stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            cwd=program.directory,
+            env=program.full_environment(),
+            timeout=DEADLINE_SECONDS,
+            check=False,
+        )
+    assert finished.returncode == 2
+    assert finished.stderr.endswith(
+        b"standard output goes to the same file; send it to another one\n"
+    )
+    assert flow.read_bytes() == CLEAN
+
+
 @pytest.mark.proves("streams")
 def test_every_answer_arrives_at_a_pipe_that_is_non_blocking(program: Program) -> None:
     (program.directory / "flow").write_bytes(LONG_FLOW)
@@ -393,11 +461,15 @@ def test_the_events_are_never_written_over_what_is_in_use(program: Program) -> N
     flow.write_bytes(CLEAN)
     other.write_bytes(CLEAN)
     os.link(flow, program.directory / "link")
-    for arguments in (("flow", "link"), (str(program.directory), "other"), ("flow", "other")):
-        with other.open("rb") as stdin:
+    (program.directory / "kept").write_bytes(CLEAN)
+    for arguments in (
+        ("flow", "link"), (str(program.directory), "other"), ("flow", "other"), ("flow", "kept"),
+    ):  # fmt: skip
+        with other.open("rb") as stdin, (program.directory / "kept").open("ab") as inherited:
             finished = subprocess.run(
                 program.arguments("run", arguments[0], "--events", arguments[1]),
                 stdin=stdin,
+                pass_fds=[inherited.fileno()],
                 capture_output=True,
                 cwd=program.directory,
                 env=program.full_environment(),
@@ -407,3 +479,4 @@ def test_the_events_are_never_written_over_what_is_in_use(program: Program) -> N
         assert finished.returncode == 2
         assert finished.stderr.count(b"\n") == 1
         assert flow.read_bytes() == other.read_bytes() == CLEAN
+        assert (program.directory / "kept").read_bytes() == CLEAN

@@ -6,6 +6,7 @@ Only the contract is held here. What happens to a damaged log is tested where th
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,52 @@ def test_a_run_counts_only_its_own_commands(v2: Program, tmp_path: Path) -> None
     again = report(v2, "run", str(flow))
     assert (again["commands"], again["events"], again["trades"]) == (2, 3, 1)
     assert again["resting_orders"] == 1
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--since", "2020-01-01"), ("--order", "1"), ("--until", "9998-01-01")]
+)
+def test_a_trail_with_fields_of_other_kinds_is_shown_or_refused(
+    v2: Program, options: tuple[str, ...]
+) -> None:
+    """A trail is a text file, which somebody may have changed with an editor."""
+    v2.converse(lines_of([LIST, order(1), order(2, "SELL")]))
+    trail = v2.directory / "data" / "audit.log"
+    lines = trail.read_bytes().splitlines()
+    changed = {name: None for line in lines for name in json.loads(line)} | {"time": 7}
+    for name, value in [*changed.items(), ("time", None)]:
+        trail.write_bytes(
+            b"".join(
+                json.dumps({**json.loads(line), name: value}).encode() + b"\n" for line in lines
+            )
+        )
+        finished = v2.run("audit", *options)
+        assert_quiet(finished.stderr)
+        assert finished.returncode in (0, 3), name
+        if name == "time" and value is None:
+            assert finished.returncode == 3
+            assert b"its time is no text" in finished.stderr
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+@pytest.mark.parametrize("day", ["9999-12-31", "9999-12-31T23:59:59", "0000-01-01", "9999-99-99"])
+def test_a_time_outside_the_calendar_is_refused_in_a_sentence(
+    v2: Program, option: str, day: str
+) -> None:
+    finished = v2.run("audit", option, day)
+    assert finished.returncode == 2
+    assert f"argument {option}: {day!r} " in finished.stderr.decode()
+
+
+def test_a_failed_check_stays_one_though_nobody_reads_the_report(v2: Program) -> None:
+    """As in `verify | true`."""
+    v2.converse(lines_of([LIST, order(1)]))
+    trail = v2.directory / "data" / "audit.log"
+    trail.write_bytes(trail.read_bytes().replace(b"BUY", b"SEL"))
+    reading, writing = os.pipe()
+    os.close(reading)
+    for arguments in (("verify",), ("verify", "--json"), ("audit", "--verify")):
+        with v2.started(*arguments, stdout=writing) as process:
+            _, stderr = process.communicate(timeout=DEADLINE_SECONDS)
+        assert (process.returncode, stderr) == (1, b"")
+    os.close(writing)

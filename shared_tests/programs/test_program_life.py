@@ -184,6 +184,23 @@ def test_nobody_reading_from_the_start_is_no_drama(
     assert (process.returncode, stderr) == (0, b"")
 
 
+def test_a_reader_that_goes_away_does_not_turn_a_failure_into_success(program: Program) -> None:
+    """As in `run flow | true`, where the flow has a malformed line."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with program.started("run", "-", stdout=writing) as process:
+        os.close(writing)
+        _, stderr = process.communicate(b"{}\n", timeout=DEADLINE_SECONDS)
+    assert (process.returncode, stderr) == (1, b"")
+
+
+def test_a_terminal_without_columns_gets_the_whole_tour(program: Program) -> None:
+    narrow = Program(program.name, program.folder, program.directory, {"COLUMNS": "0"})
+    finished = narrow.run()
+    assert finished.returncode == 0
+    assert len(finished.stdout.splitlines()) >= 10
+
+
 # -- The tour, interrupted --------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import lzma
 import os
 import re
 import threading
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -152,14 +153,18 @@ def test_the_state_hash_of_a_run_is_that_of_stdio(program: Program, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "arguments",
-    [("fly",), ("run",), ("run", "a", "b"), ("run", "-", "--quickly"), ("stdio", "more")],
-    ids=" ".join,
-)
+    [
+        ("fly",), ("run",), ("run", "a", "b"), ("run", "-", "--quickly"), ("stdio", "more"),
+        ("run", ""), ("run", "-", "--events", ""), ("stdio", "\x1b[2J\n"), ("\udcff\x1b",),
+    ],
+    ids=repr,
+)  # fmt: skip
 def test_a_usage_error_ends_with_status_2(program: Program, arguments: tuple[str, ...]) -> None:
     finished = program.run(*arguments)
     assert finished.returncode == 2
     assert finished.stdout == b""
-    assert finished.stderr.strip(), "it says what is wrong"
+    assert b"error: " in finished.stderr.splitlines()[-1], "it says what is wrong"
+    assert b"\x1b" not in finished.stderr, "a terminal shows it and does not obey"
     assert_quiet(finished.stderr)
 
 
@@ -225,6 +230,49 @@ def test_a_packed_flow_that_is_damaged_is_named(
     assert finished.returncode != 0
     assert flow.name in finished.stderr.decode()
     assert_quiet(finished.stderr)
+
+
+@pytest.mark.parametrize("end", [1, 0, -1], ids=["one byte less", "garbage after it", "padding"])
+def test_what_follows_in_an_xz_file_is_read_or_refused(
+    program: Program, tmp_path: Path, end: int
+) -> None:
+    """Several streams and the zeros between them are one file; anything else is damage."""
+    flow = tmp_path / "flow.ndjson.xz"
+    first, second = CLEAN.splitlines(keepends=True)[:2], CLEAN.splitlines(keepends=True)[2:]
+    packed = lzma.compress(b"".join(first)) + bytes(8) + lzma.compress(b"".join(second))
+    flow.write_bytes({1: packed[:-1], 0: packed + b"more", -1: packed + bytes(4)}[end])
+    finished = program.run("run", str(flow), "--json")
+    assert_quiet(finished.stderr)
+    if end == -1:
+        assert finished.returncode == 0
+        assert summary(finished.stdout)["commands"] == 3
+    else:
+        assert finished.returncode == 2
+        assert flow.name in finished.stderr.decode()
+
+
+def test_a_packed_flow_that_asks_for_too_much_memory_is_refused(
+    program: Program, tmp_path: Path
+) -> None:
+    """Half a megabyte may ask for gigabytes: here its header asks for a window of 1.5 GiB."""
+    flow = tmp_path / "flow.ndjson.xz"
+    flow.write_bytes(with_a_window_of_one_and_a_half_gib(lzma.compress(CLEAN)))
+    finished = program.run("run", str(flow))
+    assert finished.returncode == 2
+    assert b"more memory than the 256 MiB that are allowed" in finished.stderr
+    assert_quiet(finished.stderr)
+
+
+def with_a_window_of_one_and_a_half_gib(packed: bytes) -> bytes:
+    """The same .xz, with another dictionary size in the header of its one block."""
+    changed = bytearray(packed)
+    start, window = 12, 37
+    length = (changed[start] + 1) * 4
+    assert changed[start + 2] == 0x21, "LZMA2 is its one filter"
+    changed[start + 4] = window
+    end = start + length - 4
+    changed[end : end + 4] = zlib.crc32(changed[start:end]).to_bytes(4, "little")
+    return bytes(changed)
 
 
 # -- The same again: no dependence on hash seeds ----------------------------------------------

@@ -21,6 +21,7 @@ SYMBOL_LENGTH_MAX: Final = 16
 # again and again, so what was found out is kept (benchmark: end_to_end).
 _is_symbol = lru_cache(maxsize=4096)(re.compile(r"[A-Z0-9.\-/]{1,16}").fullmatch)
 
+TEXT_LENGTH_MAX: Final = 65_536  # no line could carry more
 HALF_A_PAIR: Final = "half a surrogate pair; expected whole characters"
 _has_surrogate = re.compile("[\ud800-\udfff]").search
 
@@ -111,8 +112,10 @@ def has_surrogate(text: str) -> bool:
 
 
 def check_text(field: str, value: object, example: str) -> None:
-    """Demand a string of whole characters, of any content; the error shows an example."""
+    """Demand a string of whole characters, but not too many; the error shows an example."""
     if type(value) is not str:
         raise MalformedCommand(field, f"{show(value)}; expected a string, such as '{example}'")
+    if len(value) > TEXT_LENGTH_MAX:
+        raise MalformedCommand(field, f"expected at most {TEXT_LENGTH_MAX:,} characters")
     if has_surrogate(value):
         raise MalformedCommand(field, HALF_A_PAIR)

@@ -17,8 +17,7 @@ class GracefulStop:
 
     A handler that raises anywhere could leave the engine with half a command applied, or lose input
     that was just read. This one raises only inside `waiting`, where nothing is kept. A second
-    signal ends the process at once: it may be waiting for a reader of its output that does not
-    read.
+    signal ends the process at once.
     """
 
     def __init__(self) -> None:
@@ -65,6 +64,16 @@ class GracefulStop:
         while descriptor not in dict(waiting.poll()):
             self.check()
         self.check()
+
+    def wait_for_room(self, descriptor: int) -> bool:
+        """Wait until something can be written, or the reader has gone; False if a signal came."""
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLOUT)
+        waiting.register(self._wakeup, select.POLLIN)
+        while descriptor not in dict(waiting.poll()):
+            if self._signal is not None:
+                return False
+        return True
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

@@ -28,6 +28,7 @@ _COMMANDS_PER_THREAD = 20_000
 _SEED = 2012
 _MID_PRICE = 10_000  # ticks
 _IDS_PER_THREAD = 1_000_000_000
+_DEFAULT_WIDTH = 80
 
 # CPython lets a thread run for 5 ms before another gets its turn, so threads rarely meet at the
 # lock. With a shorter turn they meet often enough to be of interest.
@@ -130,6 +131,7 @@ class _Console(Console):
 def show_tour() -> bool:
     """Print the tour on standard output, and return whether its proof was right."""
     console = _Console(highlight=False)
+    console.width = console.width or _DEFAULT_WIDTH  # with COLUMNS=0 nothing would be shown
     engine = MatchingEngine(record=True)
     listed = engine.list_instrument(SYMBOL, tick_size="0.01", lot_size="1")
     flows = [make_flow(_SEED, thread + 1, _COMMANDS_PER_THREAD) for thread in range(_THREADS)]

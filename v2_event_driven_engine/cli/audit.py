@@ -88,6 +88,10 @@ TIME = re.compile(
 )
 
 
+LAST_DAY = "9999-12-31"
+"""No moment after it can be written."""
+
+
 class Period(NamedTuple):
     """A day, a minute, a second or a part of one, as texts that compare like a line's `time`."""
 
@@ -120,7 +124,12 @@ class Period(NamedTuple):
             length = 10 ** (9 - len(fraction))
         else:
             length = NANOSECONDS * (1 if second else 60 if minute else 24 * 60 * 60)
-        return cls(time_text(begin), time_text(begin + length))
+        try:
+            return cls(time_text(begin), time_text(begin + length))
+        except (ValueError, OverflowError):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} ends too late; name a time before {LAST_DAY}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,14 @@ class Selection:
     until: Period | None = None
 
     def has(self, line: dict[str, Any]) -> bool:
-        when: str = line.get("time", "")
+        """Whether to show a line.
+
+        Raises:
+            StoreError: its time is no text.
+        """
+        when = line.get("time", "")
+        if type(when) is not str:
+            raise StoreError(_cannot_be_shown(line, "its time is no text"))
         return (
             (self.order_id is None or line.get("order_id") == self.order_id)
             and (self.participant is None or line.get("participant") == self.participant)
@@ -148,12 +164,21 @@ def sentence(line: dict[str, Any]) -> str:
     """An audit line as a plain sentence.
 
     Raises:
-        StoreError: a field is missing, or the event is unknown.
+        StoreError: a field is missing or of another kind, or the event is unknown.
     """
     try:
         return _sentence(line)
     except KeyError as missing:
-        raise StoreError(f"an audit line of sequence {line['sequence']} has no {missing}") from None
+        raise StoreError(_cannot_be_shown(line, f"it has no {missing}")) from None
+    except (AttributeError, TypeError, ValueError):
+        raise StoreError(_cannot_be_shown(line, "a field is not of its kind")) from None
+
+
+def _cannot_be_shown(line: dict[str, Any], problem: str) -> str:
+    return (
+        f"{AUDIT_LOG}: a line of sequence {line['sequence']}: {problem}; "
+        "audit --verify says which line was changed"
+    )
 
 
 def _sentence(line: dict[str, Any]) -> str:

@@ -9,12 +9,14 @@ import gzip
 import io
 import lzma
 import os
+import select
 import stat
 import sys
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,6 +24,8 @@ from ..engine.log.storage import open_descriptor, reason
 from .signals import Stopped, StopSignals, wait_for
 
 CHUNK_BYTES = 512 * 1024
+XZ_MEMORY_BYTES = 256 * 1024 * 1024
+"""What unpacking an `.xz` may take. The strongest usual packing, `xz -9`, asks for a quarter."""
 FINISH_LINE_SECONDS = 1.0
 """How long after a signal a reader is waited for, so that the line that was begun is whole."""
 STANDARD = "-"
@@ -31,7 +35,10 @@ Identity = tuple[int, int]
 """Which file it is, whatever its names: device and number on it."""
 
 UseOf = Callable[[Identity], str]
-"""What a file is used for, or an empty text."""
+"""What a file, or a directory that a file is in, is used for, or an empty text."""
+
+PARENT_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+"""How a directory is opened in which a file is made; it need not be readable."""
 
 
 class FileProblem(Exception):
@@ -48,7 +55,7 @@ def complain(program: str, message: str) -> None:
     """Say what is wrong on standard error, if that can be written."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(f"{program}: {message}", file=sys.stderr, flush=True)
+            print(f"{program}: {shown(message)}", file=sys.stderr, flush=True)
 
 
 def identity(descriptor: int) -> Identity:
@@ -57,12 +64,18 @@ def identity(descriptor: int) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def standard_files() -> Iterator[Identity]:
-    """Which regular files are standard input, output or error."""
-    for descriptor in range(3):
+def open_files() -> dict[Identity, str]:
+    """Which regular files are open in this process, and as what."""
+    descriptors = {0, 1, 2}
+    with suppress(OSError):  # this system does not tell
+        descriptors.update(map(int, os.listdir("/dev/fd")))  # noqa: PTH208  # numbers, no paths
+    found: dict[Identity, str] = {}
+    for descriptor in sorted(descriptors):
         with suppress(OSError):  # it is closed
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                yield identity(descriptor)
+                use = "a standard stream" if descriptor <= 2 else "a file that is open already"
+                found.setdefault(identity(descriptor), use)
+    return found
 
 
 def refuse_if_used(name: str, use: str) -> None:
@@ -73,6 +86,39 @@ def refuse_if_used(name: str, use: str) -> None:
     """
     if use:
         raise FileProblem(f"{name}: this is {use}; name another file for the events")
+
+
+@contextmanager
+def unused_parent(path: Path, used: UseOf) -> Iterator[tuple[int, str]]:
+    """The directory that a path leads into, past all links, and the last name of the path there.
+
+    Raises:
+        FileProblem: it or a directory above it is used.
+        OSError: it cannot be opened.
+    """
+    real = Path(os.path.realpath(path))
+    parent = open_descriptor(os.fspath(real.parent), PARENT_FLAGS)
+    try:
+        for above in range(len(real.parents)):  # by what it is: it may have another name too
+            directory = os.stat("../" * above or ".", dir_fd=parent)
+            refuse_if_used(shown(path), used((directory.st_dev, directory.st_ino)))
+        yield parent, real.name
+    finally:
+        os.close(parent)
+
+
+def refuse_own_input(descriptor: int, name: str) -> None:
+    """Refuse an input that is also standard output: it would grow as fast as it is read.
+
+    Raises:
+        FileProblem: it is.
+    """
+    with suppress(OSError):  # one of them is closed
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if regular and identity(descriptor) == identity(1):
+            raise FileProblem(
+                f"{name}: standard output goes to the same file; send it to another one"
+            )
 
 
 class _Waiting(io.RawIOBase):
@@ -96,6 +142,58 @@ class _Waiting(io.RawIOBase):
                 return os.readv(self.descriptor, [buffer])
 
 
+class _Unpacked(io.RawIOBase):
+    """What is in an `.xz` file, unpacked in memory that is bounded: `LZMAFile` knows no bound."""
+
+    def __init__(self, packed: io.BufferedIOBase) -> None:
+        self._packed = packed
+        self._begin()
+
+    def _begin(self) -> None:
+        self._decoder = lzma.LZMADecompressor(memlimit=XZ_MEMORY_BYTES)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = b""
+        while not data:
+            more = b""
+            if self._decoder.eof:
+                more = self._next_stream()
+                if not more:
+                    return 0
+                self._begin()
+            elif self._decoder.needs_input:
+                more = self._packed.read1(CHUNK_BYTES)
+                if not more:
+                    raise EOFError("it ends in the middle")
+            data = self._unpack(more, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _unpack(self, more: bytes, size: int) -> bytes:
+        try:
+            return self._decoder.decompress(more, size)
+        except lzma.LZMAError as error:
+            if "limit" not in str(error):
+                raise
+            most = XZ_MEMORY_BYTES // 1024**2
+            raise lzma.LZMAError(
+                f"to unpack it takes more memory than the {most} MiB that are allowed; "
+                "unpack it with another program"
+            ) from None
+
+    def _next_stream(self) -> bytes:
+        """The beginning of one more stream, past the zeros that may pad the last, or nothing."""
+        more = self._decoder.unused_data
+        while not more.strip(b"\0"):
+            more = self._packed.read1(CHUNK_BYTES)
+            if not more:
+                break
+        return more.lstrip(b"\0")
+
+
 class FlowFile:
     """An order-flow file, read in chunks: plain, `.gz`, `.xz`, or `-` for standard input."""
 
@@ -106,6 +204,8 @@ class FlowFile:
         self._owned = name != STANDARD
         if not self._owned and sys.stdin is None:
             raise FileProblem("standard input: it is closed; name an NDJSON file, or open it")
+        self.open_before = open_files()
+        """Which other files were open when this one was opened, and as what."""
         try:
             if self._owned:  # a FIFO that has no writer yet is waited for when it is read
                 self._descriptor = open_descriptor(name, os.O_RDONLY)
@@ -122,12 +222,13 @@ class FlowFile:
         if self._regular:
             self.size = found.st_size
         self.identity = identity(self._descriptor)
+        refuse_own_input(self._descriptor, self.name)
         raw = io.BufferedReader(_Waiting(self._descriptor, stop), CHUNK_BYTES)
         suffix = Path(name).suffix.lower()
         if suffix == ".gz":
             self._stream: Any = gzip.GzipFile(fileobj=raw)
         elif suffix == ".xz":
-            self._stream = lzma.LZMAFile(raw)  # noqa: SIM115  # nothing but the descriptor to close
+            self._stream = io.BufferedReader(_Unpacked(raw), CHUNK_BYTES)
         else:
             self._stream = raw
 
@@ -164,6 +265,12 @@ class Output:
         self._name = name
         self._stop = stop
         self._stopped = False
+        self._blocks = stop is not None and os.get_blocking(descriptor)
+        """Whether a write may block, so that a signal could not end it."""
+        if self._blocks and (own := _opened_again(descriptor)) is not None:
+            self._descriptor = own
+            weakref.finalize(self, os.close, own)
+            self._blocks = False
 
     def write(self, data: bytes) -> None:
         """Write all of `data`, past Python's buffer.
@@ -180,8 +287,8 @@ class Output:
                 while written < len(data):
                     self._check()
                     try:
-                        written += os.write(self._descriptor, view[written:])
-                    except BlockingIOError:  # somebody has made the pipe non-blocking
+                        written += self._write_some(view[written:])
+                    except BlockingIOError:
                         if not self._wait():
                             self._stopped = True
                             end = data.find(b"\n", written) + 1 or len(data)
@@ -191,6 +298,14 @@ class Output:
             raise
         except OSError as error:
             raise FileProblem(f"{self._name}: {reason(error)}") from error
+
+    def _write_some(self, data: memoryview) -> int:
+        """Write what there is room for, at least a byte; BlockingIOError if there is none."""
+        if self._blocks:
+            if not wait_for(self._descriptor, to_write=True, seconds=0):
+                raise BlockingIOError
+            data = data[: select.PIPE_BUF]  # there is room for so much
+        return os.write(self._descriptor, data)
 
     def _check(self) -> None:
         if self._stopped and self._stop is not None:
@@ -207,10 +322,22 @@ class Output:
         deadline = time.monotonic() + FINISH_LINE_SECONDS
         while len(line):
             with suppress(BlockingIOError):
-                line = line[os.write(self._descriptor, line) :]
+                line = line[self._write_some(line) :]
             seconds = max(0.0, deadline - time.monotonic())
             if not wait_for(self._descriptor, to_write=True, seconds=seconds):
                 return
+
+
+def _opened_again(descriptor: int) -> int | None:
+    """A pipe or terminal once more, so that writing does not block; None where that cannot be.
+
+    Whoever shares the descriptor still blocks: only what is opened anew may be made different.
+    """
+    if not (stat.S_ISFIFO(os.fstat(descriptor).st_mode) or os.isatty(descriptor)):
+        return None
+    with suppress(OSError):  # it is another user's, or this system cannot do it
+        return open_descriptor(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NOCTTY)
+    return None
 
 
 def standard_output(stop: StopSignals | None = None) -> Output:
@@ -248,6 +375,11 @@ def standard_output_as_text() -> TextIO:
     return io.TextIOWrapper(raw, encoding, "backslashreplace", write_through=True)
 
 
+def discard_standard_output() -> None:
+    """Let nothing more reach standard output, whose reader has gone: closing it would fail too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def write_to_standard_output(data: bytes) -> None:
     """Write all of `data` to standard output. Raises as `Output.write`."""
     standard_output().write(data)
@@ -264,8 +396,13 @@ class EventsFile:
         """
         name = shown(path)
         try:
-            self._descriptor = open_descriptor(os.fspath(path), os.O_WRONLY | os.O_CREAT)
-        except (OSError, ValueError) as error:
+            with unused_parent(path, used) as (parent, last_name):
+                try:
+                    self._descriptor = open_descriptor(os.fspath(path), os.O_WRONLY)
+                except FileNotFoundError:  # made in that directory, wherever a link leads meanwhile
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                    self._descriptor = open_descriptor(last_name, flags, parent)
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise FileProblem(
                 f"{name}: {reason(error)}; name a file that can be written"
             ) from error

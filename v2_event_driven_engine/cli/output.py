@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .files import shown, write_to_standard_output
+from .files import discard_standard_output, shown, write_to_standard_output
 from .signals import StopSignals
 
 Report = dict[str, Any]
@@ -20,14 +20,20 @@ def say(line: str) -> None:
 
 
 def show(options: argparse.Namespace, report: Report) -> None:
-    """Print a report: as one JSON object with `--json`, else as a table."""
-    if options.json:
-        say(json.dumps(report))
-        return
+    """Print a report: as one JSON object with `--json`, else as a table.
+
+    It is the last thing that is said. If nobody reads it, the exit status still tells.
+    """
     width = max(map(len, report))
-    for key, value in report.items():
-        shown = f"{value:,}" if type(value) is int else value
-        say(f"{key.replace('_', ' '):<{width}}  {shown}")
+    try:
+        if options.json:
+            say(json.dumps(report))
+            return
+        for key, value in report.items():
+            shown = f"{value:,}" if type(value) is int else value
+            say(f"{key.replace('_', ' '):<{width}}  {shown}")
+    except BrokenPipeError:
+        discard_standard_output()
 
 
 @contextmanager

@@ -9,19 +9,20 @@ from ..engine.log.recovery import Progress
 from ..engine.log.storage import ARCHIVE, DirectoryStorage
 from .files import (
     EventsFile,
-    FileProblem,
     FlowFile,
     Identity,
     UseOf,
     refuse_if_used,
     shown,
-    standard_files,
+    unused_parent,
 )
 from .opening import exit_status, open_engine
-from .options import Subcommands, add_no_audit, add_subcommand
+from .options import Subcommands, add_no_audit, add_subcommand, given_name, given_path
 from .output import Report, progress_bar, show
 from .session import LineSplitter, Session, asks
 from .signals import StopSignals
+
+OF_DATA_DIRECTORY = "a file of the data directory"
 
 
 def add(commands: Subcommands) -> None:
@@ -29,9 +30,12 @@ def add(commands: Subcommands) -> None:
     text = "Drive an order-flow file through the engine, on from where the log ends."
     parser = add_subcommand(commands, "run", text, run)
     parser.add_argument(
-        "flow", metavar="FLOW", help="NDJSON commands; .gz, .xz; - is standard input"
+        "flow", type=given_name, metavar="FLOW",
+        help="NDJSON commands; .gz, .xz; - is standard input",
+    )  # fmt: skip
+    parser.add_argument(
+        "--events", type=given_path, metavar="OUT", help="write what stdio would print"
     )
-    parser.add_argument("--events", type=Path, metavar="OUT", help="write what stdio would print")
     add_no_audit(parser)
 
 
@@ -44,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, stop: StopSignals) -> int:
     flow = FlowFile(options.flow, stop)
     used = _used_by_run(options, flow)
-    _check_events_file(options, used)
+    if options.events is not None:
+        check_unused(options.events, used)
     with open_engine(options, stop) as engine, progress_bar(flow.name, flow.size) as advance:
         events = None if options.events is None else EventsFile(options.events, used, stop)
         session = Session(engine, asks(engine), None if events is None else events.write)
@@ -100,13 +105,18 @@ def pace(session: Session, seconds: float) -> Report:
 
 
 def _used_by_run(options: argparse.Namespace, flow: FlowFile) -> UseOf:
-    """What a file is used for by this run, or an empty text."""
+    """What a file or directory is used for by this run, or an empty text."""
 
     def use(file: Identity) -> str:
         if found := used_as_stream(file, flow):
             return found
+        for directory in (options.data_dir, options.data_dir / ARCHIVE):
+            with suppress(OSError, ValueError):  # it is missing
+                status = directory.stat()
+                if file == (status.st_dev, status.st_ino):
+                    return OF_DATA_DIRECTORY
         kept = options.data_dir.is_dir() and DirectoryStorage(options.data_dir).identities()
-        return "a file of the data directory" if kept and file in kept else ""
+        return OF_DATA_DIRECTORY if kept and file in kept else ""
 
     return use
 
@@ -115,31 +125,17 @@ def used_as_stream(file: Identity, flow: FlowFile) -> str:
     """What stream of this run a file is, or an empty text."""
     if file == flow.identity:
         return "the flow itself"
-    return "a standard stream" if file in standard_files() else ""
-
-
-def _check_events_file(options: argparse.Namespace, used: UseOf) -> None:
-    """Refuse an events file that is in use, before the engine is opened.
-
-    Raises:
-        FileProblem: it is in use, or would be in the data directory.
-    """
-    if options.events is None:
-        return
-    parent, data_dir = options.events.parent.resolve(), options.data_dir.resolve()
-    if parent in (data_dir, data_dir / ARCHIVE):
-        raise FileProblem(
-            f"{shown(options.events)}: this is in the data directory; name another file"
-        )
-    check_unused(options.events, used)
+    return flow.open_before.get(file, "")
 
 
 def check_unused(path: Path, used: UseOf) -> None:
-    """Refuse an events file that is in use.
+    """Refuse an events file that is in use, before anything is begun.
 
     Raises:
-        FileProblem: it is.
+        FileProblem: it is, or a directory that it would be in.
     """
-    with suppress(OSError, ValueError):  # there is no such file, or opening it will tell
+    with suppress(OSError, ValueError):  # there is no such place yet, or opening it will tell
+        with unused_parent(path, used):
+            pass
         found = path.stat()
         refuse_if_used(shown(path), used((found.st_dev, found.st_ino)))

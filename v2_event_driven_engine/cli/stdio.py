@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from .files import FileProblem, standard_output
+from .files import FileProblem, refuse_own_input, standard_output
 from .opening import exit_status, open_engine
 from .options import Subcommands, add_no_audit, add_subcommand
 from .session import Session, asks, converse
@@ -20,6 +20,7 @@ def stdio(options: argparse.Namespace) -> int:
     """Answer standard input to its end."""
     if sys.stdin is None:
         raise FileProblem("standard input: it is closed; open it")
+    refuse_own_input(sys.stdin.fileno(), "standard input")
     with StopSignals() as stop:
         write = standard_output(stop).write
         with open_engine(options, stop) as engine:

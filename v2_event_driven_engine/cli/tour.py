@@ -39,6 +39,8 @@ PRODUCERS = 4
 SYMBOL = "ACME"
 ANSWERS_BEFORE_THE_KILL = 20_000
 LONGEST_WAIT_SECONDS = 10.0
+DEFAULT_WIDTH = 80
+"""Columns, where COLUMNS is 0: nothing at all would be shown."""
 MID = 10_000
 
 
@@ -136,7 +138,9 @@ def _console() -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    return QuietConsole(highlight=False, file=standard_output_as_text())
+    console = QuietConsole(highlight=False, file=standard_output_as_text())
+    console.width = console.width or DEFAULT_WIDTH
+    return console
 
 
 def tour(options: argparse.Namespace) -> int:

@@ -335,8 +335,9 @@ def test_any_edit_of_the_trail_is_found_at_its_line(tmp_path: Path) -> None:
 
 def test_the_last_audited_sequence_is_found_after_lines_of_any_length(tmp_path: Path) -> None:
     with EventDrivenMatchingEngine.open(tmp_path, audit=False) as engine:
+        long = "0." + "0" * 65_000 + "1"
         for symbol in ("A", "B"):
-            engine.submit(ListInstrument(symbol, "0." + "0" * 200_000 + "1", "1")).result(30.0)
+            engine.submit(ListInstrument(symbol, long, long)).result(30.0)
     write_trail(tmp_path)
     assert trail.end_of_trail(DirectoryStorage(tmp_path)).sequence == 2
 

@@ -80,6 +80,8 @@ def test_a_new_order_with_a_bad_field_is_malformed_by_that_name(field: str, valu
         ("participant", MassCancel(0, None)), ("symbol", MassCancel(1, "a")),
         ("symbol", ListInstrument("a", "1", "1")), ("tick_size", ListInstrument("A", 1, "1")),  # type: ignore[arg-type]
         ("lot_size", ListInstrument("A", "1", "\ud800")), ("command", "new"),
+        ("tick_size", ListInstrument("A", "1" * 65_537, "1")),
+        ("lot_size", ListInstrument("A", "1" * 65_536, "1" * 65_537)),
     ],
 )  # fmt: skip
 def test_other_commands_with_a_bad_field_are_malformed_by_that_name(

@@ -27,6 +27,8 @@ END_OF_INT64 = 2**63
 END_OF_UINT32 = 2**32
 SYMBOL = re.compile(r"[A-Z0-9./-]{1,16}")
 LONGEST_SYMBOL = 16
+LONGEST_TEXT = 65_536
+"""Characters: no line could carry a longer one."""
 NOT_TEXT = "half a character; expected text that UTF-8 can write"
 
 
@@ -192,6 +194,8 @@ def _check_list_instrument(command: ListInstrument) -> None:
 def _check_text(field: str, value: object, example: str) -> None:
     if type(value) is not str:
         raise MalformedCommand(field, f'expected a string such as "{example}"')
+    if len(value) > LONGEST_TEXT:
+        raise MalformedCommand(field, f"expected at most {LONGEST_TEXT:,} characters")
     try:
         value.encode()
     except UnicodeEncodeError:
