@@ -167,6 +167,11 @@ def prepared(row: Row) -> Callable[[], None]:
     return prepare
 
 
+def compiles_nothing(row: Row) -> dict[str, str]:
+    """Where files may not grow, Python would leave others a compiled module that is cut short."""
+    return {} if row.limit is None else {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
 @contextmanager
 def standard_input(row: Row, directory: Path) -> Iterator[int]:
     """Descriptor 0 of the program: the flow, unless the row says what else."""
@@ -239,7 +244,7 @@ def test_an_environment_ends_with_its_status(
             capture_output=True,
             pass_fds=more,
             cwd=program.directory,
-            env={**program.full_environment(), **row.variables},
+            env={**program.full_environment(), **row.variables, **compiles_nothing(row)},
             preexec_fn=prepared(row),  # no thread is running here
             timeout=DEADLINE_SECONDS,
             check=False,

@@ -205,7 +205,7 @@ def test_a_file_size_limit_stops_the_engine_and_nothing_answered_is_lost(tmp_pat
         f"runpy.run_module('{__package__}.victim', run_name='__main__')"
     )
     finished = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, check=False
+        [sys.executable, "-B", "-c", code], cwd=ROOT, capture_output=True, timeout=60, check=False
     )
     assert finished.returncode == 3
     assert b"File too large" in finished.stderr

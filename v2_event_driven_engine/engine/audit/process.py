@@ -70,7 +70,8 @@ class AuditProcess:
         storage = self._storage
         follower = f"{__package__}.follower"
         arguments = [str(storage.descriptor), str(storage.path), follower, *_places()]
-        return [sys.executable, "-I", "-c", BOOT, *arguments]
+        isolated = ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]
+        return [sys.executable, *isolated, "-c", BOOT, *arguments]
 
     def _watch(self) -> None:
         """Wait for the process; while the engine runs, an end is a failure."""
