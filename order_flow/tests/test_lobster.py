@@ -416,6 +416,7 @@ def test_an_xz_file_that_asks_for_too_much_memory_is_refused(
         list(lobster.commands(path))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
 def test_a_zip_with_any_byte_damaged_is_read_or_refused(tmp_path: Path, method: int) -> None:
     """Python's own exceptions for it are many; none of them comes out."""

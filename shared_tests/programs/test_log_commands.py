@@ -145,6 +145,7 @@ def test_a_run_counts_only_its_own_commands(v2: Program, tmp_path: Path) -> None
     assert again["resting_orders"] == 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "options", [(), ("--since", "2020-01-01"), ("--order", "1"), ("--until", "9998-01-01")]
 )

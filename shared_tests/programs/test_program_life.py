@@ -194,6 +194,7 @@ def test_a_reader_that_goes_away_does_not_turn_a_failure_into_success(program: P
     assert (process.returncode, stderr) == (1, b"")
 
 
+@pytest.mark.once
 def test_a_terminal_without_columns_gets_the_whole_tour(program: Program) -> None:
     narrow = Program(program.name, program.folder, program.directory, {"COLUMNS": "0"})
     finished = narrow.run()

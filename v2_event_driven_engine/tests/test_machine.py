@@ -696,7 +696,7 @@ def test_half_a_character_names_no_directory() -> None:
 def test_a_signal_handler_may_close_the_engine_that_is_being_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "FINISH_SECONDS", 2.0)
+    monkeypatch.setattr(process, "FINISH_SECONDS", 1.0)
     monkeypatch.setattr(process.AuditProcess, "_command", program("import signal; signal.pause()"))
     engine = EventDrivenMatchingEngine.open(tmp_path)
     closed: list[bool] = []
@@ -707,7 +707,7 @@ def test_a_signal_handler_may_close_the_engine_that_is_being_closed(
 
     before = signal.signal(signal.SIGALRM, close)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
         engine.close()
     finally:
         signal.signal(signal.SIGALRM, before)
