@@ -26,7 +26,7 @@ from ..flow import commands
 from .local_cluster import MAIN, WAIT_SECONDS, Up, main_py
 from .real_servers import real_servers
 
-pytestmark = real_servers
+pytestmark = [real_servers, pytest.mark.xdist_group("use")]  # one cluster, in this order
 
 NAMES = {
     "NewOrder": "new", "CancelOrder": "cancel", "ReduceOrder": "reduce", "ReplaceOrder": "replace",
