@@ -136,20 +136,22 @@ def test_a_cluster_is_verified_backed_up_and_restored(
 
 
 def test_a_client_goes_on_when_the_active_is_killed(cluster: Up) -> None:
-    before = of(cluster, "verify")["sequence"]
-    with connect(cluster.described()["urls"]) as client:
+    acme = ListInstrument("ACME", "0.01", "1")
+    with connect(cluster.described()["urls"], instruments=[acme]) as client:
         first = client.state().sequence
         receipts = [client.submit(order(10**6 + number)) for number in range(500)]
         killed = main_py("kill", "active", "--kill", "--data-dir", cluster.directory)
         assert killed.returncode == 0
         receipts += [client.submit(order(2 * 10**6 + number)) for number in range(500)]
-        sequences = [receipt.result(WAIT_SECONDS)[0].sequence for receipt in receipts]
+        events = [receipt.result(WAIT_SECONDS)[0] for receipt in receipts]
+        assert {type(event).__name__ for event in events} == {"OrderAccepted"}, events[:2]
+        sequences = [event.sequence for event in events]
         assert sequences == list(range(first + 1, first + 1001))
         assert client.order(2 * 10**6 + 499).remaining == 1
         [*_, event] = client.mass_cancel(4_000_000_000).result(WAIT_SECONDS)
         assert (type(event), getattr(event, "count", 0)) == (MassCanceled, 1000)
     cluster.line("active at")
-    assert of(cluster, "verify")["sequence"] == before + 1001
+    assert of(cluster, "verify")["sequence"] == first + 1001
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
