@@ -128,9 +128,9 @@ def cluster(session: nox.Session) -> None:
     )  # fmt: skip
     tests = ("tests/cluster", "tests/test_cluster_commands.py", "tests/test_log_contract.py")
     paths = [*tests, "cluster"]
-    # Mostly they wait for elections: two at a time, except for those that may not meet.
+    # Mostly they wait for elections, so two files run at a time.
     session.run(
-        "python", "-m", "pytest", "-rs", "-n", "2", "--dist", "loadgroup",
+        "python", "-m", "pytest", "-rs", "-n", "2", "--dist", "loadfile",
         *(f"v2_event_driven_engine/{path}" for path in paths),
         *session.posargs, env={"CLUSTER": "1"},
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Real servers and nodes for tests. They run where `CLUSTER=1` is set: `nox -s cluster`."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -22,9 +23,19 @@ real_servers = pytest.mark.skipif(
     not WANTED, reason="real servers: only where CLUSTER=1 is set (nox -s cluster)"
 )
 """Marks what needs them."""
-mounts = pytest.mark.xdist_group("mounts")
-"""Marks what mounts disks, and what makes networks: never two at a time. A machine of a network of
-ours keeps the disks that were mounted when it was made."""
+
+
+@pytest.fixture(autouse=True)
+def mounts_alone() -> Iterator[None]:
+    """For modules that mount disks, or make networks: one test at a time, of all processes.
+
+    A machine of a network of ours keeps the disks that were mounted when it was made.
+    """
+    lock = Path(tempfile.gettempdir()) / "order-matching-mounts.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
 
 _names: Iterator[int] = count(1)
 

@@ -23,7 +23,7 @@ from ..test_machine import eventually
 from .local_cluster import MAIN, Up, main_py
 from .real_servers import real_servers
 
-pytestmark = [real_servers, pytest.mark.xdist_group("local")]  # one cluster, in this order
+pytestmark = real_servers
 
 LIST = ListInstrument("AAPL", "0.01", "1")
 

@@ -20,11 +20,11 @@ from v2_event_driven_engine.cluster.servers import Servers
 from ..test_machine import eventually
 from ..test_power_cut import Disk, call, disk
 from .real_cluster import RealCluster, goes_on, judge, running
-from .real_servers import mounts, real_servers
+from .real_servers import mounts_alone, real_servers
 
-__all__ = ["disk"]
+__all__ = ["disk", "mounts_alone"]
 CUTS = int(os.environ.get("CLUSTER_CUTS", "2"))
-pytestmark = [real_servers, mounts]
+pytestmark = real_servers
 
 
 def servers_on(disk: Disk, directory: Path, numbers: Sequence[int] = (0, 1, 2)) -> Servers:

@@ -26,9 +26,10 @@ from v2_event_driven_engine.cluster.servers import (
 )
 
 from .real_cluster import RealCluster, goes_on, judge, running
-from .real_servers import mounts, real_servers
+from .real_servers import mounts_alone, real_servers
 
-pytestmark = [real_servers, mounts]
+pytestmark = real_servers
+__all__ = ["mounts_alone"]
 CUT_SECONDS = 4.0
 GRACE_SECONDS = 3.0
 """How long what was under way when the cables were pulled may take on a busy machine."""

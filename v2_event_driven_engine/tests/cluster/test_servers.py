@@ -31,7 +31,7 @@ from v2_event_driven_engine.errors import StoreError
 
 from .real_servers import connection, new_stream, real_servers, servers
 
-pytestmark = [real_servers, pytest.mark.xdist_group("servers")]  # one cluster, in this order
+pytestmark = real_servers
 
 
 def openssl(directory: Path, *arguments: str) -> None:

@@ -16,7 +16,14 @@ import pytest
 
 pytest.importorskip("nats", reason="the extra `cluster` is not installed")
 
-from v2_event_driven_engine import MassCanceled, MatchingEngine, NewOrder, OrderType, Side
+from v2_event_driven_engine import (
+    ListInstrument,
+    MassCanceled,
+    MatchingEngine,
+    NewOrder,
+    OrderType,
+    Side,
+)
 from v2_event_driven_engine.cluster.connect import connect
 from v2_event_driven_engine.cluster.drop_copy import Copy, Subscriber
 from v2_event_driven_engine.main import main
@@ -26,7 +33,7 @@ from ..flow import commands
 from .local_cluster import MAIN, WAIT_SECONDS, Up, main_py
 from .real_servers import real_servers
 
-pytestmark = [real_servers, pytest.mark.xdist_group("use")]  # one cluster, in this order
+pytestmark = real_servers
 
 NAMES = {
     "NewOrder": "new", "CancelOrder": "cancel", "ReduceOrder": "reduce", "ReplaceOrder": "replace",
