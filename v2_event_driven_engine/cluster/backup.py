@@ -325,8 +325,7 @@ class _Restore:
         for found in self._there:
             self._place = found.place
             if found.commands:
-                same = found.commands == batch.commands and found.tag == batch.tag
-                if same and found.timestamp_ns == batch.timestamp_ns:
+                if _sent(found) == _sent(batch):
                     return True
                 raise self._other()
             self._unrecorded = []  # a barrier, which has recorded them

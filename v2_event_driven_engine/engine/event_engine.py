@@ -186,8 +186,7 @@ class EventDrivenMatchingEngine:
             raise MalformedCommand("clock", "expected a function that gives nanoseconds")
         if progress is not None and not callable(progress):
             raise MalformedCommand("progress", "expected a function that takes a sequence")
-        is_directory = isinstance(log, (str, os.PathLike))
-        if not is_directory and not isinstance(log, EventLog):
+        if not isinstance(log, (str, os.PathLike, EventLog)):
             kind = type(log).__name__
             raise MalformedCommand("log", f"{kind}; expected the name of a directory, or a log")
         with ExitStack() as held:

@@ -971,12 +971,8 @@ def test_what_an_unfinished_snapshot_left_is_removed_and_one_in_the_making_is_no
     assert [name for name in storage.names() if "new" in name] == []
 
 
-@proves("archive elsewhere")
-def test_a_segment_is_archived_to_another_file_system_by_a_copy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_engine(tmp_path, 60)
-    whole = (tmp_path / segment_name(1)).read_bytes()
+def keep_archive_elsewhere(patched: pytest.MonkeyPatch) -> None:
+    """As if the archive were on another file system: nothing can be renamed into it."""
     rename = os.rename
 
     def elsewhere(source: str, target: str, **options: Any) -> None:
@@ -984,7 +980,16 @@ def test_a_segment_is_archived_to_another_file_system_by_a_copy(
             raise OSError(18, "Invalid cross-device link")
         rename(source, target, **options)
 
-    monkeypatch.setattr(os, "rename", elsewhere)
+    patched.setattr(os, "rename", elsewhere)
+
+
+@proves("archive elsewhere")
+def test_a_segment_is_archived_to_another_file_system_by_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_engine(tmp_path, 60)
+    whole = (tmp_path / segment_name(1)).read_bytes()
+    keep_archive_elsewhere(monkeypatch)
     storage = DirectoryStorage(tmp_path)
     assert storage.archive(segment_name(1))
     assert not (tmp_path / segment_name(1)).exists()
@@ -1050,18 +1055,12 @@ def test_an_archive_that_is_full_gets_nothing_and_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = whole_log(tmp_path)
-    rename = os.rename
-
-    def elsewhere(source: str, target: str, **options: Any) -> None:
-        if options["src_dir_fd"] != options["dst_dir_fd"]:
-            raise OSError(18, "Invalid cross-device link")
-        rename(source, target, **options)
 
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "rename", elsewhere)
+        keep_archive_elsewhere(patched)
         patched.setattr(os, "pwrite", full)
         with pytest.raises(OSError, match=rf"No space.*archive/{segment_name(1)}"):
             DirectoryStorage(tmp_path).archive(segment_name(1))
