@@ -8,6 +8,11 @@
 Exit status and subcommands are decided here; the engine never prints, exits or handles a signal.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: an end, no traceback
+
 if not __package__:
     # Run as a script: import this folder as a package under its own name, wherever it was copied,
     # so that the relative imports below work as they do with `python -m` (PEP 366).

@@ -6,8 +6,12 @@ belongs to, the package is imported by the name of the folder (PEP 366).
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: an end, no traceback
 
 if not __package__:
     folder = Path(__file__).resolve().parent
@@ -21,7 +25,6 @@ import argparse
 import gc
 import io
 import json
-import signal
 from contextlib import suppress
 
 from .cli import audit, cluster, replay, run, snapshot, status, stdio, tour, verify
@@ -84,6 +87,8 @@ def main(arguments: list[str], program: str = MAIN) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         options = parser(program, whole="cluster" in arguments).parse_args(arguments)
         carry_out: Function = options.function
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)

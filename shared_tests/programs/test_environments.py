@@ -374,12 +374,9 @@ EVENTS_TO_STANDARD_OUTPUT = {"v1": "-", "v2": "/dev/stdout"}
 
 
 @pytest.mark.proves("signals", "streams")
+@pytest.mark.once
 @pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes have one size here")
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [pytest.param(*SIGNALS[0], marks=pytest.mark.once), SIGNALS[1]],
-    ids=["SIGINT", "SIGTERM"],
-)
+@pytest.mark.parametrize(("number", "status"), SIGNALS, ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("command", ["run", "run --json", "stdio"])
 @pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "non-blocking"])
 def test_a_signal_ends_it_though_nobody_reads(

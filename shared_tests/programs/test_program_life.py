@@ -54,6 +54,27 @@ def test_the_tour_of_a_copied_and_renamed_folder_runs_alone_and_ends_by_itself(
     assert b"\x1b" not in finished.stdout, "colours only on a terminal"
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["argparse", "msgspec"])
+def test_ctrl_c_at_an_import_ends_it_without_a_traceback(program: Program, name: str) -> None:
+    (program.directory / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {name!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+    finished = subprocess.run(
+        program.arguments("run", "--help"),
+        env=program.full_environment() | {"PYTHONPATH": str(program.directory)},
+        capture_output=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert (finished.returncode, finished.stderr) == (-signal.SIGINT, b"")
+
+
 def test_a_copied_and_renamed_folder_talks_like_the_original(program: Program) -> None:
     copy = copy_of(program, "v9_copied")
     lines = [*lines_of([LIST, order(1), order(2, "SELL")]), STATE]

@@ -8,7 +8,6 @@ import gc
 import json
 import re
 import secrets
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +34,7 @@ from .cluster_options import (
     urls_of,
 )
 from .exits import CHECK_FAILED, OK, SIGNALED
-from .files import EventsFile, FileProblem, FlowFile, standard_output
+from .files import EventsFile, FlowFile, standard_input, standard_output
 from .ndjson import BookQuery, OrderQuery, Query, StateQuery
 from .options import Function, Subcommands
 from .output import Report, progress_bar, say, show
@@ -156,13 +155,12 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _stdio(options: argparse.Namespace) -> int:
-    if sys.stdin is None:
-        raise FileProblem("standard input: it is closed; open it")
+    descriptor = standard_input()
     with StopSoon() as stop:
         write = standard_output(stop).write
         with _client(options) as client:
             session = Session(client, lambda query: _asked(client, query), write)
-            converse(session, stop, sys.stdin.fileno())
+            converse(session, stop, descriptor)
         return _exit_status(session, stop)
 
 

@@ -121,6 +121,19 @@ def refuse_own_input(descriptor: int, name: str) -> None:
             )
 
 
+def standard_input() -> int:
+    """The descriptor of standard input, for a dialogue.
+
+    Raises:
+        FileProblem: it is closed, or is also standard output.
+    """
+    if sys.stdin is None:
+        raise FileProblem("standard input: it is closed; open it")
+    descriptor = sys.stdin.fileno()
+    refuse_own_input(descriptor, "standard input")
+    return descriptor
+
+
 class _Waiting(io.RawIOBase):
     """A descriptor to read from, which waits for input and for a signal at once.
 

@@ -1,9 +1,8 @@
 """`stdio`: NDJSON on standard input and output."""
 
 import argparse
-import sys
 
-from .files import FileProblem, refuse_own_input, standard_output
+from .files import standard_input, standard_output
 from .opening import exit_status, open_engine
 from .options import Subcommands, add_no_audit, add_subcommand
 from .session import Session, asks, converse
@@ -18,12 +17,10 @@ def add(commands: Subcommands) -> None:
 
 def stdio(options: argparse.Namespace) -> int:
     """Answer standard input to its end."""
-    if sys.stdin is None:
-        raise FileProblem("standard input: it is closed; open it")
-    refuse_own_input(sys.stdin.fileno(), "standard input")
+    descriptor = standard_input()
     with StopSignals() as stop:
         write = standard_output(stop).write
         with open_engine(options, stop) as engine:
             session = Session(engine, asks(engine), write)
-            converse(session, stop, sys.stdin.fileno())
+            converse(session, stop, descriptor)
         return exit_status(session, stop, engine)

@@ -7,23 +7,53 @@ to rebuild state.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import dropwhile, islice
 
-from ..errors import StoreError
 from ..models.enums import OrderType, TimeInForce
 from . import audit_event
-from .audit.trail import AUDIT_LOG, DAMAGED, chained, end_of_trail, key_of
+from .audit.trail import AUDIT_LOG, DAMAGED, TrailEnd, chained, end_of_trail, key_of
 from .audit_event import Auditor, known_of
 from .event_log import START, Place, ReadableLog
 from .log.snapshot import Snapshots
-from .log.storage import Storage, copy_bytes, new_file
+from .log.storage import DirectoryStorage, Storage, copy_bytes, new_file
 
 UNFINISHED = f"{AUDIT_LOG}.new"
 WRITE_BYTES = 1024 * 1024
 WHAT_RESTS = OrderType.LIMIT, TimeInForce.GTC
 """Type and validity of every resting order; a snapshot does not repeat them."""
 ASIDE_BYTES_MAX = 1024**3
-"""More than this is not kept aside of a damaged trail: it is no trail any more."""
+"""Where more than this is damaged at the end of a trail, the whole is set aside, not copied."""
+
+
+def witness(storage: DirectoryStorage) -> tuple[int, str]:
+    """The last sequence that the trail tells of; and why it cannot be gone on with, if so.
+
+    O(bytes since the last seal but one).
+    """
+    problem = storage.why_not_ours(AUDIT_LOG)
+    end = TrailEnd()
+    with suppress(OSError):  # then the problem is known
+        end = end_of_trail(storage)
+        if end.problem and storage.size(AUDIT_LOG) - end.size > ASIDE_BYTES_MAX:
+            problem = f"byte {end.size}: {end.problem}, and so much after it"
+    return end.sequence, problem
+
+
+def set_aside(storage: Storage, problem: str) -> str:
+    """Give another name to what is in the trail's place and cannot be gone on with; say so.
+
+    For whoever holds the directory, before an audit process is started: a folder, a link, a pipe or
+    a file of somebody else does not stop the log.
+    """
+    aside = _another_name(storage)
+    storage.rename(AUDIT_LOG, aside)
+    storage.sync_directory()
+    return f"{AUDIT_LOG}: {problem}; it is {aside} now, and the trail is written anew from the log"
+
+
+def _another_name(storage: Storage) -> str:
+    return f"{DAMAGED}{storage.random64():016x}"
 
 
 class AuditLogger:
@@ -59,15 +89,9 @@ class AuditLogger:
         """Lines that are chained, and still to be written after the first `_size` bytes."""
 
     def _keep_aside(self, storage: Storage) -> None:
-        size = storage.size(AUDIT_LOG)
-        if size - self._end.size > ASIDE_BYTES_MAX:
-            raise StoreError(
-                f"{AUDIT_LOG}: byte {self._end.size}: {self._end.problem}, and {size} bytes in the "
-                f"file; move it away"
-            )
-        aside = f"{DAMAGED}{storage.random64():016x}"
+        aside = _another_name(storage)
         with new_file(storage, UNFINISHED) as file:
-            copy_bytes(storage, AUDIT_LOG, self._end.size, size, file, 0)
+            copy_bytes(storage, AUDIT_LOG, self._end.size, storage.size(AUDIT_LOG), file, 0)
             file.sync()
             file.close()
             storage.rename(UNFINISHED, aside)

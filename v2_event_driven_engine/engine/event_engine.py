@@ -42,7 +42,7 @@ from ..models.commands import (
     ReplaceOrder,
 )
 from .audit.process import AuditProcess
-from .audit.trail import end_of_trail
+from .audit_logger import set_aside, witness
 from .event_log import EventLog
 from .events import AnyEvent, InstrumentRejected
 from .log.forking import NO_FORK
@@ -207,10 +207,12 @@ class EventDrivenMatchingEngine:
                     log = WalEventStore(storage, segment_bytes=segment_bytes)
                     recovered = recover(log, Snapshots(storage), progress=progress)
                     held.callback(log.close)
-                    witnessed = end_of_trail(storage).sequence
+                    witnessed, problem = witness(storage)
                     with NO_FORK:
                         give_up.append(log.close)
                         log.start(recovered.place, witnessed)
+                    if problem:
+                        recovered.warnings.append(set_aside(storage, problem))
                     if audit:
                         process.start()
                 except OSError as error:

@@ -221,7 +221,8 @@ FAULTS = {
         "as usual, or refused in one sentence",
     ),
     "audit damaged": (
-        "zeros, other bytes, foreign or endless lines in the audit log since its last seal but one",
+        "zeros, other bytes, foreign or endless lines in the audit log since its last seal but "
+        "one; a folder, a link, a pipe or a file of somebody else in its place",
         "kept aside, reported, and completed from the log; a start is never refused for it",
     ),
     "audit without its past": (

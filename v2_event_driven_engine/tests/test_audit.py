@@ -417,6 +417,65 @@ def test_a_spoiled_trail_never_refuses_a_start_and_is_whole_after_it(tmp_path: P
         assert (tmp_path / AUDIT_LOG).read_bytes() == whole
 
 
+def gigabytes(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2 << 30)
+
+
+def unreadable(path: Path) -> None:
+    path.write_bytes(b"of somebody else")
+    path.chmod(0)
+
+
+IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
+    "a link to a file": lambda path: path.symlink_to(Path(__file__)),
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "gigabytes": gigabytes,
+    "an unreadable file": unreadable,
+}
+
+
+@proves("audit damaged")
+@pytest.mark.parametrize("kind", IN_ITS_PLACE)
+def test_what_is_in_the_place_of_the_trail_and_cannot_be_one_gets_another_name(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_engine(tmp_path, 60)
+    whole = write_trail(tmp_path)
+    path = tmp_path / AUDIT_LOG
+    path.unlink()
+    IN_ITS_PLACE[kind](path)
+    before = path.lstat().st_ino, path.lstat().st_size
+    if kind == "an unreadable file":  # root may read everything
+        monkeypatch.setattr("os.access", lambda *_, **__: False)
+    engine = EventDrivenMatchingEngine.open(tmp_path)
+    engine.close()
+    assert not engine.audit_is_behind
+    assert path.read_bytes() == whole
+    [aside] = tmp_path.glob(f"{AUDIT_LOG}.damaged-*")
+    assert (aside.lstat().st_ino, aside.lstat().st_size) == before
+    [warning] = engine.recovered.warnings
+    assert aside.name in warning
+
+
+@proves("audit ahead")
+def test_a_trail_that_may_not_be_written_still_tells_what_the_log_has_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_engine(tmp_path / "more", 60)
+    whole = write_trail(tmp_path / "more")
+    run_engine(tmp_path / "less", 20)
+    (tmp_path / "less" / AUDIT_LOG).write_bytes(whole)
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    for _ in range(2):
+        with pytest.raises(LogDamaged):
+            EventDrivenMatchingEngine.open(tmp_path / "less")
+    assert (tmp_path / "less" / AUDIT_LOG).read_bytes() == whole
+
+
 def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
     run_engine(tmp_path, 10)
     for line in (b"a note by hand\n", b"{}\n", b"\xff\n", b'{"sequence":[1],"event":"x"}\n'):

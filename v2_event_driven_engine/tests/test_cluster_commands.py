@@ -387,7 +387,21 @@ def test_where_a_backup_goes(tmp_path: Path) -> None:
         two[0].mkdir(exist_ok=True)
 
 
-# -- Signals ------------------------------------------------------------------------------------
+# -- Streams and signals ------------------------------------------------------------------------
+
+
+def test_a_dialogue_whose_input_is_its_output_is_refused(tmp_path: Path) -> None:
+    flow = tmp_path / "flow"
+    flow.write_text('{"query":"state"}\n')
+    head = "import sys; from v2_event_driven_engine.main import main; "
+    with flow.open("rb") as stdin, flow.open("ab") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-c", f"{head} sys.exit(main(['cluster', 'stdio']))"],
+            cwd=ROOT, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"goes to the same file; send it to another one\n")
+    assert flow.read_text() == '{"query":"state"}\n'
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -90,6 +90,7 @@ def run_with_events(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     return process, reader
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("start", [stdio, stdio_into_a_blocking_pipe, run_with_events])
 @pytest.mark.parametrize("reads_again", [True, False], ids=["reads again", "never reads"])
 def test_a_signal_while_the_reader_is_waited_for_cuts_no_line(

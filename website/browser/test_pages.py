@@ -23,8 +23,9 @@ PAGES = {
     for path in sorted(SITE.rglob("*.html"))
 }
 """The address of each page, and its file."""
-VIEWS = [(1440, ("light", "dark")), (390, ("dark", "light"))]
-"""Widths, and the schemes in turn: a page is loaded in the first and switched to the second."""
+VIEWS = [(1440, "light"), (1440, "dark"), (390, "dark"), (390, "light")]
+"""Widths and schemes: a page is loaded in the first and brought into the others, one by one."""
+HEIGHT = 900
 SCHEMES = {"light": "default", "dark": "slate"}
 TOO_WIDE = """
 () => {
@@ -85,7 +86,7 @@ def axe() -> str:
 def opened(browser: Any, url: str, width: int, scheme: str) -> Iterator[tuple[Any, list[str]]]:
     """A page in a fresh context, and what went wrong in it."""
     context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+        viewport={"width": width, "height": HEIGHT}, color_scheme=scheme, reduced_motion="reduce"
     )
     page = context.new_page()
     wrong: list[str] = []
@@ -118,24 +119,31 @@ def opened(browser: Any, url: str, width: int, scheme: str) -> Iterator[tuple[An
 def test_a_page_is_whole_and_without_barriers_at_every_width_and_in_every_scheme(
     browser: Any, base: str, axe: str, path: str
 ) -> None:
-    for width, schemes in VIEWS:
-        with opened(browser, base + path, width, schemes[0]) as (page, wrong):
-            page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-            for scheme in schemes:
-                if scheme != schemes[0]:
-                    page.click("[data-md-component=palette] label:not([hidden])")
-                assert page.get_attribute("body", "data-md-color-scheme") == SCHEMES[scheme]
-                assert wrong == [], (width, scheme)
-                room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-                assert room[0] <= room[1], f"scrolls sideways at {width}: {room}"
-                assert page.evaluate(TOO_WIDE) == [], width
-            assert "--8<--" not in page.content()
-            if axe:
-                for beginning, alike in ALIKE.items():
-                    if path.startswith(beginning):
-                        page.eval_on_selector_all(alike, "nodes => nodes.forEach(n => n.remove())")
-                page.evaluate(axe)
-                assert page.evaluate(BARRIERS) == [], (width, schemes[-1])
+    with opened(browser, base + path, *VIEWS[0]) as (page, wrong):
+        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert "--8<--" not in page.content()
+        for width, scheme in VIEWS:
+            show(page, width, scheme)
+            room = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+            assert room[0] <= room[1], f"scrolls sideways at {width}: {room}"
+            assert page.evaluate(TOO_WIDE) == [], width
+            assert wrong == [], (width, scheme)
+        if axe:
+            for beginning, alike in ALIKE.items():
+                if path.startswith(beginning):
+                    page.eval_on_selector_all(alike, "nodes => nodes.forEach(n => n.remove())")
+            page.evaluate(axe)
+            for width, scheme in (VIEWS[-1], VIEWS[1]):
+                show(page, width, scheme)
+                assert page.evaluate(BARRIERS) == [], (width, scheme)
+
+
+def show(page: Any, width: int, scheme: str) -> None:
+    """Let an opened page be so wide, and in this scheme."""
+    page.set_viewport_size({"width": width, "height": HEIGHT})
+    if page.get_attribute("body", "data-md-color-scheme") != SCHEMES[scheme]:
+        page.click("[data-md-component=palette] label:not([hidden])")
+    assert page.get_attribute("body", "data-md-color-scheme") == SCHEMES[scheme]
 
 
 def test_barriers_were_looked_for(axe: str) -> None:

@@ -364,6 +364,16 @@ class DirectoryStorage:
                     found = os.stat(place, dir_fd=self.descriptor)
                     yield found.st_dev, found.st_ino
 
+    def why_not_ours(self, name: str) -> str:
+        """Why what has this name is no file to be read and written; empty if it is, or nothing."""
+        with suppress(FileNotFoundError):
+            mode = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mode
+            if not stat.S_ISREG(mode):
+                return "not a regular file"
+            if not os.access(name, os.R_OK | os.W_OK, dir_fd=self.descriptor):
+                return "a file that this user may not read or write"
+        return ""
+
     def modified(self, name: str) -> float:
         """When a file was last written: seconds since 1970."""
         return os.stat(name, dir_fd=self.descriptor).st_mtime
