@@ -126,13 +126,15 @@ def cluster(session: nox.Session) -> None:
         *(f"v2_event_driven_engine/tests/cluster/{module}.py" for module in simulated),
         env={"HISTORIES": "4000"},
     )  # fmt: skip
-    tests = ("tests/cluster", "tests/test_cluster_commands.py", "tests/test_log_contract.py")
-    paths = [*tests, "cluster"]
-    # Mostly they wait for elections, so two files run at a time.
+    engine = HERE / "v2_event_driven_engine"
+    files = [*engine.glob("tests/cluster/test_*.py"), engine / "tests/test_log_contract.py"]
+    files += [engine / "tests/test_cluster_commands.py", *engine.glob("cluster/*.py")]
+    longest = ("test_real_disks", "test_local", "test_real_faults", "test_real_partitions")
+    files.sort(key=lambda file: (file.stem not in longest, file))
+    # Mostly they wait for elections, so two files run at a time; the longest ones first.
     session.run(
-        "python", "-m", "pytest", "-rs", "-n", "2", "--dist", "loadfile",
-        *(f"v2_event_driven_engine/{path}" for path in paths),
-        *session.posargs, env={"CLUSTER": "1"},
+        "python", "-m", "pytest", "-rs", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder",
+        *(str(file.relative_to(HERE)) for file in files), *session.posargs, env={"CLUSTER": "1"},
     )  # fmt: skip
 
 
