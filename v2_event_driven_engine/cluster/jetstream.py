@@ -607,6 +607,7 @@ class JetStreamLease(Lease):
         self._revision = 0
         """Of our last writing; 0 if the lease is not ours."""
         self._until = 0.0
+        self._writing = asyncio.Lock()
         self._changed = asyncio.Event()
         config = KeyValueConfig(
             bucket=LEASE_BUCKET, ttl=LEASE_SECONDS, storage=StorageType.MEMORY, replicas=replicas
@@ -628,9 +629,10 @@ class JetStreamLease(Lease):
             self._connection.begin(self._give_back()).result(QUESTION_SECONDS)
 
     async def _give_back(self) -> None:
-        revision, self._revision = self._revision, 0
-        if revision:
-            await self._bucket.delete(self._key, revision)
+        async with self._writing:  # what is on its way there is given back, too
+            revision, self._revision = self._revision, 0
+            if revision:
+                await self._bucket.delete(self._key, revision)
 
     def _written(self, message: Delivered) -> None:
         """Somebody writes the lease; without content it is given back. It is no proof."""
@@ -646,9 +648,11 @@ class JetStreamLease(Lease):
         loop = self._connection.loop
         await asyncio.sleep(LEASE_SECONDS)
         while True:
-            if self._wanted and (self._revision or self._taken_until < loop.time()):
-                await self._write()
             self._changed.clear()
+            if self._revision or self._taken_until < loop.time():
+                async with self._writing:
+                    if self._wanted:
+                        await self._write()
             pause = RENEW_SECONDS if self._revision else BID_SECONDS
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), pause)
@@ -666,8 +670,9 @@ class JetStreamLease(Lease):
             return
         except PASSING:
             return
+        self._revision = revision
         if self._wanted:
-            self._revision, self._until = revision, until
+            self._until = until
 
 
 # -- The network --------------------------------------------------------------------------------

@@ -176,6 +176,7 @@ class Node:
         """
         if self._take_over():
             self._serve()
+        self._lease.release()
 
     # -- Standby ------------------------------------------------------------------------------
 
@@ -235,7 +236,6 @@ class Node:
                 self._clock.sleep(IDLE_SECONDS)
         self._network.close()
         self._carry_out(self._network.take(0.0), sequencer)
-        self._lease.release()
 
     # --8<-- [end:serve]
 

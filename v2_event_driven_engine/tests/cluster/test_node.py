@@ -21,13 +21,14 @@ class CountedLease(Lease):
     """A lease that is always ours."""
 
     looked_at = 0
+    released = 0
 
     def hold(self) -> bool:
         self.looked_at += 1
         return True
 
     def release(self) -> None:
-        pass
+        self.released += 1
 
 
 class Script(Network):
@@ -76,6 +77,17 @@ def test_a_busy_active_keeps_its_lease() -> None:
     for looks in ([[submit(n)] for n in range(1, 50)], [[submit(7)]] * 50, [[b"?"]] * 50):
         _, lease, _ = lived(*looks)
         assert lease.looked_at >= 50
+
+
+def test_whoever_ends_gives_the_lease_back() -> None:
+    """Also a standby: it may have got the lease just now."""
+    assert lived([submit(1)])[1].released == 1
+    network, lease, stream = Script(), CountedLease(), MemoryStream("LOG_0")
+    log = ReplicatedEventLog(stream, TickingClock(), "a", 1)
+    node = Node(Replica(), log, lease, network, TickingClock())
+    node.stopping = True
+    node.run()
+    assert (lease.released, stream.messages) == (1, [])
 
 
 def test_what_is_not_understood_is_answered_without_an_append() -> None:

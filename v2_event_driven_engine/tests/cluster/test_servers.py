@@ -1,20 +1,23 @@
 """The servers' configuration, on real servers: what it protects, and what it makes durable."""
 
+import asyncio
 import gc
 import queue
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("nats", reason="the extra `cluster` is not installed")
 
 from nats.aio.msg import Msg
-from nats.js.errors import APIError
+from nats.js.errors import APIError, KeyNotFoundError
 
 from v2_event_driven_engine import LogUnavailable
 from v2_event_driven_engine.cluster import jetstream
@@ -236,6 +239,52 @@ def test_a_lease_that_was_taken_away_is_not_held() -> None:
     wait_until(lease, False)
     wait_until(lease)  # the other one does not renew it
     lease.release()
+
+
+class LateAnswers:
+    """A bucket whose servers do at once what they are told, and say so when they may."""
+
+    def __init__(self, lease: JetStreamLease) -> None:
+        self._lease, self._bucket = lease, lease._bucket
+        self.written = threading.Event()
+        self.may_answer = asyncio.Event()
+
+    async def update(self, *arguments: Any) -> int:
+        return await self._late(self._bucket.update(*arguments))
+
+    async def create(self, *arguments: Any) -> int:
+        return await self._late(self._bucket.create(*arguments))
+
+    async def delete(self, *arguments: Any) -> bool:
+        return await self._bucket.delete(*arguments)
+
+    async def _late(self, writing: Awaitable[int]) -> int:
+        revision = await writing
+        self.written.set()
+        await self.may_answer.wait()
+        return revision
+
+
+@pytest.mark.parametrize("how", ["taken", "renewed"])
+def test_a_lease_is_given_back_that_is_just_being_written(how: str) -> None:
+    """Else the next one waits until it has expired."""
+    one = connection(1)
+    key = 10 if how == "taken" else 11
+    lease = JetStreamLease(one, key, "a", 1)
+    if how == "renewed":
+        wait_until(lease)
+    bucket: Any = LateAnswers(lease)
+    lease._bucket, real = bucket, lease._bucket
+    lease.hold()
+    assert bucket.written.wait(30)
+    releasing = threading.Thread(target=lease.release)
+    releasing.start()
+    wait_for(lambda: not lease._wanted)
+    one.loop.call_soon_threadsafe(bucket.may_answer.set)
+    releasing.join()
+    with pytest.raises(KeyNotFoundError):
+        one.call(real.get(str(key)))
+    assert not lease._until
 
 
 def test_a_frozen_server_is_connected_to_again_and_no_socket_is_left(tmp_path: Path) -> None:
