@@ -160,10 +160,9 @@ class ClusterClient:
         self._lock = threading.Lock()
         """Held by whoever uses the sessions."""
         self._sessions = [
-            Session(self.client_id, f"partition {p}", known=client_id is not None,
-                    patience=patience)
+            Session(self.client_id, f"partition {p}", patience=patience)
             for p in range(self.partitions)
-        ]  # fmt: skip
+        ]
         self._at_close = at_close
         self._closed = False
         _clients.add(self)

@@ -100,11 +100,11 @@ class Turn:
         self.origins: list[Origin] = []
         self.reply_to: list[str] = []
         self.bytes = 0
-        self._last: dict[int, int] = {}
+        self._next: dict[int, int] = {}
 
-    def last_number(self, client: int) -> int:
-        """Of the client's last request in here; 0 if there is none."""
-        return self._last.get(client, 0)
+    def next_number(self, client: int) -> int:
+        """Of the client's next request after those in here; 0 if there is none of it."""
+        return self._next.get(client, 0)
 
     def has_room(self, request: Submit, size: int) -> bool:
         """Whether a request of so many bytes may be added."""
@@ -115,7 +115,7 @@ class Turn:
 
     def add(self, request: Submit, message: Delivered) -> None:
         """Take one more request in."""
-        self._last[request.client] = request.number
+        self._next[request.client] = request.number + 1
         self.commands += request.commands
         self.origins.append(Origin(request.client, request.number, len(request.commands)))
         self.reply_to.append(message.reply_to)
@@ -258,11 +258,12 @@ class Node:
                     self._network.reply(self._append(turn, sequencer))
                     appended = True
                     turn = Turn()
-                client = request.client
-                last = turn.last_number(client) or self.replica.sessions.last_number(client)
-                if request.number > last + 1:
+                expected = turn.next_number(request.client) or self.replica.sessions.next_number(
+                    request.client, request.number, self.replica.sequence
+                )
+                if request.number > expected:
                     continue  # one before it was lost on its way: the client repeats both, in order
-                if request.number == last + 1:
+                if request.number == expected:
                     turn.add(request, message)
                     continue
             afterwards.append((message.reply_to, request))

@@ -1,7 +1,7 @@
 """What clients and nodes say to each other: each message is one of these, as MessagePack.
 
-A client sends `Submit` with numbers 1, 2, 3 …, and repeats what was not answered; questions have no
-number. A node's reply to a `Submit` is `Answered`, `Busy` or `Refused`; to a question its own
+A client sends `Submit` with successive numbers, and repeats what was not answered; questions have
+no number. A node's reply to a `Submit` is `Answered`, `Busy` or `Refused`; to a question its own
 answer or `Behind`. A message that nobody was there to get is answered by the server, without any
 content: that is not a reply.
 """
@@ -73,7 +73,7 @@ class AskState(Question, frozen=True, tag=4):
 
 
 class AskSession(Question, frozen=True, tag=5):
-    """The number of a client's last request."""
+    """The number of a client's last request; 0 for one that is not known."""
 
     client: int
 
@@ -208,7 +208,7 @@ def check_submit(request: Submit) -> None:
     if not 0 < request.client < END_OF_INT64:
         raise MalformedCommand("client", "expected an integer from 1 to 9223372036854775807")
     if not 0 < request.number < END_OF_INT64:
-        raise MalformedCommand("number", "expected 1, 2, 3 …")
+        raise MalformedCommand("number", "expected 1 or more")
     if not 0 < len(request.commands) <= REQUEST_COMMANDS_MAX:
         raise MalformedCommand("commands", f"expected 1 to {REQUEST_COMMANDS_MAX} of them")
     validate_each(request.commands, check_command)

@@ -39,7 +39,7 @@ from .protocol import (
     encode,
     events_in,
 )
-from .sessions import OPEN_REQUESTS_MAX
+from .sessions import OPEN_REQUESTS_MAX, is_too_old
 
 REPEAT_SECONDS = 0.4
 """How long the oldest open request is without an answer before all are repeated."""
@@ -108,9 +108,10 @@ class Session:
     """Requests of one client to one partition. It is told what happens, and says what to send.
 
     Invariants
-      1. Requests have the numbers 1, 2, 3 …; a number always has the same bytes.
+      1. Requests have successive numbers; a number always has the same bytes.
       2. The last number that was sent is less than 32 above the oldest open one: its answer is
-         still kept by the nodes.
+         still kept by the nodes. The first of a new client is alone until it is answered: the
+         nodes begin with what comes first.
       3. A request is answered once: what comes again, or from an epoch that is over, is ignored.
       4. Every item that was submitted is resolved or failed, unless its answer can still come.
     """
@@ -120,10 +121,10 @@ class Session:
         client: int,
         name: str,
         *,
-        known: bool = False,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        """Begin at number 1; or, if the nodes may know this client, after its last request.
+        """Begin, once the nodes have said where: after the last request that they know of this
+        client; a new one with the number after the sequence of the log (see `sessions.py`).
 
         `name` is the partition, for messages. `patience` are seconds without any answer before
         everything fails.
@@ -138,9 +139,12 @@ class Session:
         """Those that are waiting or open."""
         self._client = client
         self._name = name
-        self._asking = known
+        self._asking = True
+        """Whether it is still to be told where to begin."""
+        self._is_known = False
+        """Whether the nodes have carried out a request of this client."""
         self._patience = patience
-        self._next = 1
+        self._next = 0
         self._waiting: deque[Item] = deque()
         self._open: dict[int, _Open] = {}
         self._epoch = 0
@@ -262,7 +266,9 @@ class Session:
         return self._waiting[0] if self._waiting else None
 
     def _has_room(self) -> bool:
-        return not self._open or self._next - next(iter(self._open)) < OPEN_REQUESTS_MAX
+        if not self._open:
+            return True
+        return self._is_known and self._next - next(iter(self._open)) < OPEN_REQUESTS_MAX
 
     def _send_next(self) -> bytes:
         """Number what waits, as much as goes into one request."""
@@ -298,6 +304,7 @@ class Session:
         if len(answers) != request.commands:
             raise ValueError("the answer to another request")
         self._epoch = reply.epoch
+        self._is_known = True
         self.sequence = max(self.sequence, reply.first_sequence + len(answers) - 1)
         self._close(reply.number, now)
         at = 0
@@ -333,13 +340,20 @@ class Session:
         if self._asking:
             self._asking = False
             self._due = math.inf
-            self._next = last + 1
-        elif self._open and last + 1 < next(iter(self._open)):
+            self._is_known = last > 0
+            self._next = (last or reply.sequence) + 1
+        elif self._open and self._is_forgotten(next(iter(self._open)), last, reply.sequence):
             self.end(
                 f"{self._name}: the nodes have forgotten client {self._client}, which was silent "
                 f"for too long; what was not answered may have been carried out or not: ask for "
                 f"the orders, and go on with another client"
             )
+
+    def _is_forgotten(self, oldest: int, last: int, sequence: int) -> bool:
+        """Whether the nodes will never take the oldest open request, after what they told."""
+        if last:
+            return last + 1 < oldest
+        return self._is_known or is_too_old(oldest, sequence)
 
     def _fail(self, number: int, error: EngineError, now: float) -> None:
         request = self._open.get(number)

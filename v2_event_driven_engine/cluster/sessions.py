@@ -1,9 +1,15 @@
 """Clients and their answers: a request that is repeated acts once.
 
-A client numbers its requests to a partition 1, 2, 3 … and repeats those that were not answered. The
-table of who sent what is derived from the log alone (each batch is tagged with the requests that it
-is made of), so every node has the same one, and a new writer answers a repeated request as the old
-one would have.
+A client gives its requests to a partition successive numbers, and repeats those that were not
+answered. The table of who sent what is derived from the log alone (each batch is tagged with the
+requests that it is made of), so every node has the same one, and a new writer answers a repeated
+request as the old one would have.
+
+The table is bounded: a client that was silent for long is forgotten. So that its old requests are
+not taken for those of a new client, a new one begins with the number after the log's sequence, as
+it was told at its first question. A request then has a number that is at most the sequence of its
+last command; whoever is forgotten at a sequence had numbers far below it; and of a client that is
+not known only a number near the end of the log is taken.
 """
 
 from collections import OrderedDict, deque
@@ -21,6 +27,15 @@ KEPT_ANSWERS = 64
 OPEN_REQUESTS_MAX = KEPT_ANSWERS // 2
 FORGOTTEN_AFTER = 10_000_000
 """Commands of others, after which a client that sends nothing is forgotten."""
+
+
+def is_too_old(number: int, sequence: int) -> bool:
+    """Whether a number may be of a client that is forgotten, where the log ends at `sequence`.
+
+    The last number of one that is forgotten is `FORGOTTEN_AFTER` below it, and what it may have
+    sent after that at most `OPEN_REQUESTS_MAX` more.
+    """
+    return number <= sequence - FORGOTTEN_AFTER // 2
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -102,6 +117,16 @@ class Sessions:
         place = number - known.answers[0].number
         return known.answers[place] if 0 <= place < len(known.answers) else None
 
+    def next_number(self, client: int, number: int, sequence: int) -> int:
+        """The number of the client's next request, where the log ends at `sequence`. O(1).
+
+        A client that is not known begins with `number`, unless that is too old: then it has none.
+        """
+        last = self.last_number(client)
+        if last:
+            return last + 1
+        return 0 if is_too_old(number, sequence) else number
+
     def note(
         self, origins: Sequence[Origin], first_sequence: int, outcomes: Outcomes
     ) -> list[Answer]:
@@ -113,14 +138,14 @@ class Sessions:
         at = 0
         answers = []
         for origin in origins:
-            if origin.number != self.last_number(origin.client) + 1:
-                raise StoreError(
-                    f"client {origin.client}: request {origin.number} in the log after "
-                    f"{self.last_number(origin.client)}"
-                )
             known = self._clients.get(origin.client)
             if known is None:
                 known = self._clients[origin.client] = _Client()
+            elif origin.number != known.answers[-1].number + 1:
+                raise StoreError(
+                    f"client {origin.client}: request {origin.number} in the log after "
+                    f"{known.answers[-1].number}"
+                )
             self._clients.move_to_end(origin.client)
             known.last_sequence = first_sequence + at + origin.commands - 1
             events = outcomes[at : at + origin.commands]

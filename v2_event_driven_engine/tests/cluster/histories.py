@@ -166,11 +166,13 @@ class CuriousClient(Client):
         self._window = world.choose.randrange(1, sessions.KEPT_ANSWERS // 2 + 1)
         self._questions = world.choose.choice((0.1, 0.5, 0.95))
         self._next_number = 1
+        self._is_known = False
         self._open: dict[str, tuple[bytes, bool]] = {}
         """By where the reply goes: the bytes of what is not answered, and whether anybody may."""
         repeat_at = world.now + REPEAT_SECONDS
         while self._to_do or self._open:
-            while self._to_do and len(self._open) < self._window:
+            # The nodes begin with what comes first.
+            while self._to_do and len(self._open) < (self._window if self._is_known else 1):
                 self._begin_something()
                 if self._pause:
                     break
@@ -181,6 +183,7 @@ class CuriousClient(Client):
                 elif data and reply_to in self._open:
                     reply = protocol.decode_reply(data)
                     if not isinstance(reply, protocol.Busy):
+                        self._is_known = True
                         del self._open[reply_to]
             if world.now >= repeat_at:
                 for reply_to, (data, to_any) in self._open.items():

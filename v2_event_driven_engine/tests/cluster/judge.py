@@ -93,6 +93,7 @@ class Judge:
         self._timestamp_ns = 0
         self._matcher = Matcher()
         self._unrecorded: list[list[AnyEvent]] = []
+        self._first_number: dict[int, int] = {}
         self._last_number: dict[int, int] = {}
         self._requests: dict[tuple[int, int], Logged] = {}
         self.out: list[bytes] = []
@@ -160,8 +161,9 @@ class Judge:
         at = 0
         grouped = []
         for client, number, count in decode_tag(tag) if commands else []:
-            last = self._last_number.get(client, 0)
+            last = self._last_number.get(client, number - 1)
             expect(number == last + 1, f"{where}: request {number} of {client} after {last}")
+            self._first_number.setdefault(client, number)
             self._last_number[client] = number
             some = commands[at : at + count]
             asked = self.operations[f"{client}.{number}"].what
@@ -187,7 +189,9 @@ class Judge:
         What is asked for is also what a client must have been told.
         """
         found: list[list[AnyEvent] | None] = []
-        for number in range(1, self._last_number.get(client, 0) + 1):
+        if client not in self._last_number:
+            return found
+        for number in range(self._first_number[client], self._last_number[client] + 1):
             logged = self._requests[client, number]
             if len(logged.events) > protocol.ANSWER_BYTES_MAX:
                 found += [None] * len(logged.commands)

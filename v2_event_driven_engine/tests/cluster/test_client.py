@@ -461,6 +461,7 @@ def test_a_request_in_the_wrong_partition_is_refused_and_named(three: Cluster) -
     client = three.client()
     assert client._known is not None
     client._known.symbols["B"] = 2  # what no client thinks
+    client.submit(order(3, symbol="C")).result(60)
     receipt = client.submit(order(1, symbol="B"))
     later = client.submit(order(2, symbol="C"))
     with pytest.raises(MalformedCommand, match="B is not in partition 2, but 1"):
@@ -468,7 +469,9 @@ def test_a_request_in_the_wrong_partition_is_refused_and_named(three: Cluster) -
     with pytest.raises(EngineStopped, match="go on with another client"):
         later.result(60)
     client.close()
-    assert [list(node.replica.sessions) for node in three.nodes] == [[other]] * 3
+    known = [list(node.replica.sessions) for node in three.nodes]
+    assert known == [[other], [other], [other, client.client_id]]
+    assert three.nodes[2].replica.sequence == 2, "listed, and the first order"
 
 
 def test_no_client_without_a_table(cluster: Cluster) -> None:

@@ -1,6 +1,8 @@
 """The parts of a node that a history of the simulation does not name."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from v2_event_driven_engine.cluster import protocol, sessions
 from v2_event_driven_engine.cluster.node import Delivered, Lease, Network, Node, Replies, Turn
 from v2_event_driven_engine.cluster.replica import Replica
 from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
+from v2_event_driven_engine.cluster.sessions import origins_in
 from v2_event_driven_engine.models.commands import CancelOrder, ListInstrument
 
 from .memory_stream import MemoryStream
@@ -34,7 +37,7 @@ class CountedLease(Lease):
 class Script(Network):
     """A network on which these messages come, some at each look; and then the node stops."""
 
-    def __init__(self, *looks: Sequence[bytes]) -> None:
+    def __init__(self, *looks: Sequence[bytes] | Callable[[], Sequence[bytes]]) -> None:
         self.node: Node
         self.replies: list[protocol.Reply] = []
         self.batches: list[int] = []
@@ -45,7 +48,8 @@ class Script(Network):
         if not self._looks:
             self.node.stopping = True
             return ()
-        return [Delivered(data, "x") for data in self._looks.pop(0)]
+        look = self._looks.pop(0)
+        return [Delivered(data, "x") for data in (look() if callable(look) else look)]
 
     def reply(self, replies: Replies) -> None:
         self.replies += [protocol.decode_reply(data) for _, data in replies]
@@ -116,6 +120,20 @@ def entries(stream: MemoryStream) -> list[int]:
     return [len(batch.commands) for batch in log.read() if batch.commands]
 
 
+OPEN = 4
+
+
+def requests_in(stream: MemoryStream) -> list[tuple[int, int]]:
+    """The client and the number of each request in the log."""
+    log = ReplicatedEventLog(stream, TickingClock(), "b", 2)
+    return [
+        (origin.client, origin.number)
+        for batch in log.read()
+        if batch.commands
+        for origin in origins_in(batch.tag)
+    ]
+
+
 def test_a_turn_ends_where_there_are_too_many_commands_or_bytes() -> None:
     limit = node_module.BATCH_COMMANDS_MAX
     most = protocol.REQUEST_COMMANDS_MAX
@@ -152,14 +170,63 @@ def test_a_client_that_is_forgotten_in_the_middle_of_a_look_has_no_request_taken
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4)), max_size=30))
 def test_whatever_comes_in_one_turn_acts_once_and_in_order(requests: list[tuple[int, int]]) -> None:
     network, _, stream = lived([submit(number, client=client) for client, number in requests])
+    first: dict[int, int] = {}
     last: dict[int, int] = {}
     answered = 0
     for client, number in requests:
-        if number <= last.get(client, 0) + 1:
+        first.setdefault(client, number)
+        if number <= last.get(client, number - 1) + 1:
             last[client] = max(number, last.get(client, 0))
             answered += 1
-    assert sum(entries(stream)) == sum(last.values())
+    assert sum(entries(stream)) == sum(last[client] - first[client] + 1 for client in last)
     assert len(network.replies) == answered
+
+
+steps = st.lists(
+    st.sampled_from(("sends", "repeats", "sends late")) | st.integers(1, 30), max_size=40
+)
+
+
+@settings(deadline=None)
+@given(steps=steps, choose=st.randoms(use_true_random=False))
+def test_a_client_acts_once_and_in_order_even_if_it_is_forgotten(
+    steps: list[str | int], choose: random.Random
+) -> None:
+    """It sends and repeats while others send so many commands; what it sends may come late."""
+    sent: list[bytes] = []
+    others = 0
+
+    def look(step: str | int) -> list[bytes]:
+        nonlocal others
+        if isinstance(step, int):
+            others += 1
+            return [submit(others, client=1, commands=step)]
+        if step == "repeats":
+            return [choose.choice(sent)] if sent else []
+        known = network.node.replica.sessions.last_number(2)
+        executed = [number for client, number in requests_in(stream) if client == 2]
+        if not sent:
+            first.append(network.node.replica.sequence + 1)
+        elif not executed or first[0] + len(sent) - executed[-1] > OPEN:
+            return []  # the window is full
+        elif known and known != executed[-1]:
+            raise AssertionError("it knows less than the log has")
+            arrived.append(step == "sends")
+        sent.append(submit(first[0] + len(sent), client=2))
+        return [sent[-1]] if step == "sends" else []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions, "FORGOTTEN_AFTER", 40)
+        first: list[int] = []
+        arrived: list[bool] = []
+        stream = MemoryStream("LOG_0")
+        network = Script([], *(partial(look, step) for step in steps))
+        log = ReplicatedEventLog(stream, TickingClock(), "a", 1)
+        network.node = Node(Replica(), log, CountedLease(), network, TickingClock())
+        network.node.run()
+    executed = [number for client, number in requests_in(stream) if client == 2]
+    assert len(executed) >= sum(arrived)
+    assert executed == list(range(first[0], first[0] + len(executed)) if executed else [])
 
 
 def test_the_largest_request_fits_into_an_entry() -> None:

@@ -28,13 +28,18 @@ from v2_event_driven_engine.cluster.protocol import (
 )
 from v2_event_driven_engine.cluster.session import (
     BUSY_SECONDS,
+    PATIENCE_SECONDS,
     REPEAT_SECONDS,
     REPEATS_BEFORE_ASKING,
     Part,
     Session,
     Whole,
 )
-from v2_event_driven_engine.cluster.sessions import KEPT_ANSWERS, OPEN_REQUESTS_MAX
+from v2_event_driven_engine.cluster.sessions import (
+    FORGOTTEN_AFTER,
+    KEPT_ANSWERS,
+    OPEN_REQUESTS_MAX,
+)
 from v2_event_driven_engine.engine.receipt import Submitted
 
 CLIENT = 7
@@ -65,8 +70,22 @@ def told(last: int, sequence: int = 1, epoch: int = 1) -> bytes:
     return encode(Told(epoch, sequence, msgspec.Raw(encode(last))))
 
 
+def fresh(sequence: int = 0, patience: float = PATIENCE_SECONDS) -> Session:
+    """A session of a new client, whose log ends at `sequence`."""
+    session = Session(CLIENT, "partition 0", patience=patience)
+    session.heard(told(0, sequence), 0.0)
+    return session
+
+
+def begun(patience: float = PATIENCE_SECONDS) -> Session:
+    """A session of a client that the nodes know, whose next request has the number 1."""
+    session = fresh(patience=patience)
+    session._is_known = True
+    return session
+
+
 def test_requests_are_numbered_and_sent_once_until_they_are_answered() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     assert (session.messages(0.0), session.due) == ([], math.inf)
     one, two = submitted(session, 1), submitted(session, 1)
     assert numbers(session.messages(1.0)) == [1]
@@ -76,7 +95,7 @@ def test_requests_are_numbered_and_sent_once_until_they_are_answered() -> None:
 
 
 def test_what_waits_goes_together_in_one_request() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     for _ in range(OPEN_REQUESTS_MAX):
         submitted(session, 1)
         assert len(session.messages(0.0)) == 1
@@ -95,7 +114,7 @@ def test_what_waits_goes_together_in_one_request() -> None:
 
 def test_the_window_is_counted_from_the_oldest_that_is_open() -> None:
     """Else its answer could be forgotten by the nodes while it is still being asked for."""
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     sent = 0
     for _ in range(KEPT_ANSWERS):
         submitted(session, 1)
@@ -108,7 +127,7 @@ def test_the_window_is_counted_from_the_oldest_that_is_open() -> None:
 
 
 def test_all_open_ones_are_repeated_in_order_and_with_the_same_bytes() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     sent = []
     for _ in range(5):
         submitted(session, 1)
@@ -133,7 +152,7 @@ def test_all_open_ones_are_repeated_in_order_and_with_the_same_bytes() -> None:
 
 
 def test_an_answer_of_an_older_epoch_than_one_that_was_seen_is_ignored() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     [one] = submitted(session, 1)
     session.messages(0.0)
     [two] = submitted(session, 1)
@@ -152,7 +171,7 @@ def test_an_answer_of_an_older_epoch_than_one_that_was_seen_is_ignored() -> None
      encode([11, 1, 1, 1, 5]), encode([99]), told(0, 0)],
 )  # fmt: skip
 def test_what_is_no_answer_to_it_changes_nothing(data: bytes) -> None:
-    session = Session(CLIENT, "partition 0")
+    session = fresh()
     [receipt] = submitted(session, 1)
     session.messages(0.0)
     session.heard(data, 0.1)
@@ -162,7 +181,7 @@ def test_what_is_no_answer_to_it_changes_nothing(data: bytes) -> None:
 
 
 def test_a_refused_request_ends_the_session_and_says_so() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     [before], _ = submitted(session, 1), session.messages(0.0)
     [refused], _ = submitted(session, 1), session.messages(0.0)
     [after], _ = submitted(session, 1), session.messages(0.0)
@@ -178,7 +197,7 @@ def test_a_refused_request_ends_the_session_and_says_so() -> None:
 
 
 def test_a_request_in_the_wrong_partition_waits_for_the_table() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     [receipt] = submitted(session, 1)
     session.messages(0.0)
     wrong = WrongPartition(1, "A", 4)
@@ -188,7 +207,7 @@ def test_a_request_in_the_wrong_partition_waits_for_the_table() -> None:
 
 
 def test_an_answer_that_is_not_kept_any_more_fails_its_receipt_only() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     [lost], _ = submitted(session, 1), session.messages(0.0)
     [other], _ = submitted(session, 1), session.messages(0.0)
     session.heard(encode(Forgotten(1)), 0.0)
@@ -199,7 +218,7 @@ def test_an_answer_that_is_not_kept_any_more_fails_its_receipt_only() -> None:
 
 
 def test_a_client_that_the_nodes_have_forgotten_is_told_so() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     submitted(session, 1)
     session.messages(0.0)
     session.heard(answer(1, 40), 0.0)
@@ -220,8 +239,8 @@ def test_a_client_that_the_nodes_have_forgotten_is_told_so() -> None:
         receipt.result(0)
 
 
-def test_a_known_client_asks_first_and_goes_on_after_its_last_request() -> None:
-    session = Session(CLIENT, "partition 0", known=True)
+def test_it_asks_first_and_goes_on_after_the_last_request_of_its_client() -> None:
+    session = Session(CLIENT, "partition 0")
     session.announced()
     assert session.messages(5.0) == [], "there is nothing to do yet"
     submitted(session, 2)
@@ -230,12 +249,40 @@ def test_a_known_client_asks_first_and_goes_on_after_its_last_request() -> None:
     assert numbers(session.messages(5.0 + REPEAT_SECONDS)) == ["AskSession"]
     session.heard(told(41), 5.5)
     assert numbers(session.messages(5.5)) == [42]
+    submitted(session, 1)
+    assert numbers(session.messages(5.5)) == [43], "it is known"
     session.heard(told(41), 5.6)
     assert (session.messages(5.6), session.failure) == ([], None)
 
 
+def test_the_first_request_of_a_new_client_is_alone_until_it_is_answered() -> None:
+    session = fresh(sequence=40)
+    submitted(session, 1)
+    assert numbers(session.messages(0.0)) == [41]
+    submitted(session, 1)
+    submitted(session, 1)
+    assert session.messages(0.0) == []
+    session.heard(told(0, 50), 0.1)
+    assert session.failure is None, "it has not arrived yet, perhaps"
+    session.heard(answer(41, 51), 0.1)
+    assert numbers(session.messages(0.1)) == [42]
+    submitted(session, 1)
+    assert numbers(session.messages(0.1)) == [43]
+
+
+def test_a_new_client_whose_first_request_is_too_old_is_told_so() -> None:
+    session = fresh(sequence=40)
+    [receipt] = submitted(session, 1)
+    session.messages(0.0)
+    session.heard(told(0, 40 + FORGOTTEN_AFTER // 2), 0.1)
+    assert session.failure is None
+    session.heard(told(0, 41 + FORGOTTEN_AFTER // 2), 0.1)
+    with pytest.raises(EngineStopped, match="have forgotten client 7"):
+        receipt.result(0)
+
+
 def test_without_any_answer_it_gives_up() -> None:
-    session = Session(CLIENT, "partition 0", patience=3.0)
+    session = begun(patience=3.0)
     [receipt] = submitted(session, 1)
     session.messages(10.0)
     [later] = submitted(session, 1)
@@ -249,7 +296,7 @@ def test_without_any_answer_it_gives_up() -> None:
 
 
 def test_a_whole_is_resolved_when_all_its_parts_are() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     whole = Whole(events=[[] for _ in range(3)], parts=2)
     session.submit(Part([CancelOrder(1, 1), CancelOrder(2, 1)], [0, 2], whole))
     session.messages(0.0)
@@ -264,7 +311,7 @@ def test_a_whole_is_resolved_when_all_its_parts_are() -> None:
 
 
 def test_the_end_fails_what_is_open_and_what_waits() -> None:
-    session = Session(CLIENT, "partition 0")
+    session = begun()
     receipts = submitted(session, 3)
     session.messages(0.0)
     receipts += submitted(session, 3)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from v2_event_driven_engine.cluster import sessions as sessions_module
 from v2_event_driven_engine.cluster.sessions import (
+    FORGOTTEN_AFTER,
     KEPT_ANSWERS,
     OPEN_REQUESTS_MAX,
     Answer,
@@ -56,6 +57,17 @@ def test_a_number_that_does_not_follow_is_refused(number: int) -> None:
     noted(sessions, 1, (7, 1, 1))
     with pytest.raises(StoreError, match=f"client 7: request {number} in the log after 1"):
         noted(sessions, 2, (7, number, 1))
+
+
+def test_a_client_that_is_not_known_begins_near_the_end_of_the_log() -> None:
+    sessions = Sessions()
+    assert sessions.next_number(7, 1, 0) == 1
+    assert sessions.next_number(7, 5, 0) == 5
+    end = 3 * FORGOTTEN_AFTER
+    oldest = end - FORGOTTEN_AFTER // 2 + 1
+    assert [sessions.next_number(7, n, end) for n in (1, oldest - 1, oldest)] == [0, 0, oldest]
+    noted(sessions, end + 1, (7, oldest, 1))
+    assert [sessions.next_number(7, n, end + 1) for n in (1, oldest)] == [oldest + 1] * 2
 
 
 @pytest.mark.parametrize("commands", [1, 3])
