@@ -21,7 +21,7 @@ def add(commands: Subcommands) -> None:
     parser.add_argument("--until", type=int, metavar="SEQ", help="stop after this sequence")
     parser.add_argument(
         "--diff", action="store_true",
-        help="replay everything and show each event that is not the recorded one",
+        help="replay everything and show, of each batch, the first event that is not as recorded",
     )  # fmt: skip
 
 
