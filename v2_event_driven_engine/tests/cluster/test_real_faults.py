@@ -26,20 +26,19 @@ from v2_event_driven_engine.cluster.stream import SystemClock
 from v2_event_driven_engine.errors import Fenced
 
 from ..resources import Resources
-from ..test_machine import eventually
 from .real_cluster import (
+    ROUNDS,
     RealCluster,
     answers,
     goes_on,
-    is_whole,
     judge,
     longest_gap,
     most_resources,
+    repaired,
     running,
 )
 from .real_servers import real_servers
 
-ROUNDS = int(os.environ.get("CLUSTER_ROUNDS", "1"))
 SEED = int(os.environ.get("CLUSTER_SEED", "1"))
 ONE_AT_A_TIME = "CLUSTER_ONE_AT_A_TIME" in os.environ
 FROZEN_SECONDS = 3.0
@@ -177,7 +176,7 @@ def test_whatever_fails_nothing_acknowledged_is_lost_or_done_twice(tmp_path: Pat
                 windows.append((fault.__name__, began, time.monotonic_ns()))
                 used.append(most_resources(cluster))
                 if ONE_AT_A_TIME:
-                    eventually(lambda: is_whole(cluster), "everything is repaired")
+                    repaired(cluster)
                     goes_on(cluster, 1_000)
         verdict = judge(cluster, load.reports)
     most = Resources(*map(max, zip(*used, strict=True)))
