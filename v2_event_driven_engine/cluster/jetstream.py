@@ -71,6 +71,8 @@ LEASE_BUCKET = "LEASE"
 LEASE_SECONDS = 1.0
 RENEW_SECONDS = 0.3
 BID_SECONDS = 0.05
+WANTED_SECONDS = 0.5
+"""Who has not asked for so long does not want the lease, unless it relies on it already."""
 BID = b"bid by "
 """Begins the value of a key that is to be taken; a renewal has no such beginning."""
 
@@ -603,7 +605,10 @@ class JetStreamLease(Lease):
         self._node = node.encode()
         self._taken_until = 0.0
         """By somebody, by what was heard."""
-        self._wanted = False
+        self._wanted_until = 0.0
+        """By whoever asked whether we hold it."""
+        self._used = False
+        """Whether somebody was told that we hold it, and relies on it."""
         self._revision = 0
         """Of our last writing; 0 if the lease is not ours."""
         self._until = 0.0
@@ -619,14 +624,19 @@ class JetStreamLease(Lease):
         self._work = connection.begin(self._live())
 
     def hold(self) -> bool:
-        self._wanted = True
-        return self._until > self._connection.loop.time()
+        now = self._connection.loop.time()
+        self._wanted_until = now + WANTED_SECONDS
+        self._used = self._until > now
+        return self._used
 
     def release(self) -> None:
-        self._wanted = False
+        self._wanted_until, self._used = 0.0, False
         self._until = 0.0
         with suppress(*PASSING):
             self._connection.begin(self._give_back()).result(QUESTION_SECONDS)
+
+    def _is_wanted(self) -> bool:
+        return self._used or self._connection.loop.time() < self._wanted_until
 
     async def _give_back(self) -> None:
         async with self._writing:  # what is on its way there is given back, too
@@ -651,7 +661,7 @@ class JetStreamLease(Lease):
             self._changed.clear()
             if self._revision or self._taken_until < loop.time():
                 async with self._writing:
-                    if self._wanted:
+                    if self._is_wanted():
                         await self._write()
             pause = RENEW_SECONDS if self._revision else BID_SECONDS
             with suppress(TimeoutError):
@@ -666,12 +676,12 @@ class JetStreamLease(Lease):
             else:
                 revision = await self._bucket.create(self._key, BID + self._node)
         except KeyWrongLastSequenceError:
-            self._revision, self._until = 0, 0.0
+            self._revision, self._until, self._used = 0, 0.0, False
             return
         except PASSING:
             return
         self._revision = revision
-        if self._wanted:
+        if self._is_wanted():
             self._until = until
 
 

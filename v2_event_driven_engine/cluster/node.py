@@ -185,8 +185,7 @@ class Node:
         """Follow the log until this node is its writer; False if it is to stop."""
         while not self.stopping:
             with suppress(LogUnavailable):  # nobody leads the log at present: look again
-                self._follow()
-                if self._lease.hold():
+                if self._follow() and self._lease.hold():
                     with suppress(Fenced):  # there is more to read
                         self._log.start(self.replica.state.place)
                         return True
@@ -194,11 +193,14 @@ class Node:
             self._answer_from_here(self._network.take(0.0))
         return False
 
-    def _follow(self) -> None:
-        """Apply what the log has more; not for long, however much that is."""
+    def _follow(self) -> bool:
+        """Apply what the log has more, but not for long; whether that was all."""
+        applied = 0
         if self._log.grows(self.replica.state.place, FOLLOW_SECONDS):
             for batch in islice(self._log.read(self.replica.state.place), FOLLOW_BATCHES):
                 self.replica.apply(batch)
+                applied += 1
+        return applied < FOLLOW_BATCHES
 
     # --8<-- [end:take_over]
 

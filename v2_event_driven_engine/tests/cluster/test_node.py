@@ -83,6 +83,27 @@ def test_a_busy_active_keeps_its_lease() -> None:
         assert lease.looked_at >= 50
 
 
+def test_a_standby_bids_for_the_lease_only_where_it_has_read_the_whole_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever gets it while it is far behind keeps all others waiting."""
+    monkeypatch.setattr(node_module, "FOLLOW_BATCHES", 10)
+    _, _, stream = lived(*([submit(number)] for number in range(1, 96)))
+    network, lease = Script(*[[]] * 20), CountedLease()
+    replica = Replica()
+    bids: list[int] = []
+
+    def hold() -> bool:
+        bids.append(replica.sequence)
+        return True
+
+    monkeypatch.setattr(lease, "hold", hold)
+    log = ReplicatedEventLog(stream, TickingClock(), "b", 2)
+    network.node = Node(replica, log, lease, network, TickingClock())
+    network.node.run()
+    assert bids[0] == 95
+
+
 def test_whoever_ends_gives_the_lease_back() -> None:
     """Also a standby: it may have got the lease just now."""
     assert lived([submit(1)])[1].released == 1

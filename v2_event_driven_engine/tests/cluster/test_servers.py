@@ -231,6 +231,28 @@ def test_a_lease_is_held_by_one_at_a_time_and_passes_on_when_it_is_given_back_or
     assert not other.hold()
 
 
+def test_a_lease_goes_from_one_that_asks_no_more_to_one_that_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A standby that is busy with something else would keep the others from their work."""
+    monkeypatch.setattr(jetstream, "WANTED_SECONDS", 2 * jetstream.LEASE_SECONDS)
+    busy = JetStreamLease(connection(1), 12, "a", 1)
+    busy.hold()
+    wait_for(lambda: busy._revision > 0)  # the loop has got it, and nobody looked
+    wait_until(JetStreamLease(connection(1), 12, "b", 1))
+
+
+def test_a_lease_that_is_used_is_kept_however_long_nobody_asks() -> None:
+    active = JetStreamLease(connection(1), 13, "a", 1)
+    wait_until(active)
+    other = JetStreamLease(connection(1), 13, "b", 1)
+    give_up = time.monotonic() + 3 * jetstream.LEASE_SECONDS
+    while time.monotonic() < give_up:
+        assert not other.hold()
+        time.sleep(0.01)
+    assert active.hold()
+
+
 def test_a_lease_that_was_taken_away_is_not_held() -> None:
     lease = JetStreamLease(connection(1), 1, "a", 1)
     wait_until(lease)
@@ -266,8 +288,11 @@ class LateAnswers:
 
 
 @pytest.mark.parametrize("how", ["taken", "renewed"])
-def test_a_lease_is_given_back_that_is_just_being_written(how: str) -> None:
+def test_a_lease_is_given_back_that_is_just_being_written(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the next one waits until it has expired."""
+    monkeypatch.setattr(jetstream, "WANTED_SECONDS", 30.0)
     one = connection(1)
     key = 10 if how == "taken" else 11
     lease = JetStreamLease(one, key, "a", 1)
@@ -279,7 +304,7 @@ def test_a_lease_is_given_back_that_is_just_being_written(how: str) -> None:
     assert bucket.written.wait(30)
     releasing = threading.Thread(target=lease.release)
     releasing.start()
-    wait_for(lambda: not lease._wanted)
+    wait_for(lambda: not lease._wanted_until)
     one.loop.call_soon_threadsafe(bucket.may_answer.set)
     releasing.join()
     with pytest.raises(KeyNotFoundError):
