@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from v2_event_driven_engine import (
+    CancelOrder,
     EngineBusy,
     EngineClosed,
     EngineStopped,
@@ -26,6 +27,7 @@ from v2_event_driven_engine import (
     OrderStatus,
     OrderType,
     Side,
+    TimeInForce,
 )
 from v2_event_driven_engine.cluster import client as client_module
 from v2_event_driven_engine.cluster.client import ClusterClient
@@ -417,6 +419,59 @@ def test_commands_go_to_the_partition_of_their_symbol_or_their_order(three: Clus
         assert other.order(2) == (OrderStatus.NEW, 9)
         assert other.order(2, symbol="B", current=False) == (OrderStatus.NEW, 9)
         assert other.order(77).status is OrderStatus.UNKNOWN
+
+
+def test_with_its_symbol_a_request_is_for_the_order_there(three: Cluster) -> None:
+    with three.client(instruments=LISTED) as client:
+        for symbol in ("A", "B"):
+            assert names(client.submit(order(7, symbol=symbol)).result(60)) == ["OrderAccepted"]
+        for symbol in ("A", "B"):
+            for receipt, name in (
+                (client.reduce(7, 7, 1, symbol=symbol), "OrderReduced"),
+                (client.replace(7, 7, quantity=9, symbol=symbol), "OrderReplaced"),
+                (client.cancel(7, 7, symbol=symbol), "OrderCanceled"),
+            ):
+                assert names(receipt.result(60)) == [name]
+            assert client.book(symbol).depth().asks == ()
+        assert names(client.cancel(7, 7, symbol="NEVER").result(60)) == ["CancelRejected"]
+
+
+def test_an_order_is_not_looked_for_where_one_of_its_id_was_refused(three: Cluster) -> None:
+    with three.client(instruments=LISTED[:1]) as client, three.client() as other:
+        assert names(client.submit(order(8, symbol="B")).result(60)) == ["OrderRejected"]
+        assert other.order(8).status is OrderStatus.REJECTED
+        client.list_instrument("B", "1", "1").result(60)
+        assert names(client.submit(order(8, symbol="B")).result(60)) == ["OrderAccepted"]
+        assert client.order(8) == other.order(8) == (OrderStatus.NEW, 5)
+        assert names(other.reduce(8, 7, 1).result(60)) == ["OrderReduced"]
+        assert names(client.cancel(8, 7).result(60)) == ["OrderCanceled"]
+        with three.client() as third:
+            assert third.order(8).status is OrderStatus.CANCELED
+
+
+def test_a_new_order_that_is_refused_or_not_sent_hides_no_other(three: Cluster) -> None:
+    with three.client(instruments=LISTED, queue_capacity=4) as client:
+        assert names(client.submit(order(7, symbol="B")).result(60)) == ["OrderAccepted"]
+        three.servers.loses = lambda subject, _: subject.startswith("cmd")
+        waiting = client.submit_many([MassCancel(9, "A")] * 4)
+        with pytest.raises(EngineBusy):
+            client.submit(order(7, symbol="C"))
+        three.servers.loses = lambda _subject, _data: False
+        waiting.result(60)
+        assert names(client.reduce(7, 7, 1).result(60)) == ["OrderReduced"]
+        refused = order(7, symbol="C", time_in_force=TimeInForce.FOK, post_only=True)
+        assert names(client.submit(refused).result(60)) == ["OrderRejected"]
+        assert names(client.cancel(7, 7).result(60)) == ["OrderCanceled"]
+
+
+def test_an_order_can_be_cancelled_before_it_is_answered(three: Cluster) -> None:
+    with three.client(instruments=LISTED) as client:
+        accepted = client.submit(order(1, symbol="B"))
+        assert names(client.cancel(1, 7).result(60)) == ["OrderCanceled"]
+        together: list[Command] = [order(2, symbol="C"), CancelOrder(2, 7), CancelOrder(3, 7)]
+        answers = [names(events)[0] for events in client.submit_many(together).result(60)]
+        assert answers == ["OrderAccepted", "OrderCanceled", "CancelRejected"]
+        assert accepted.done
 
 
 def test_many_commands_of_several_partitions_are_answered_in_their_order(three: Cluster) -> None:
