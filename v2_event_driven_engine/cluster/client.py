@@ -635,8 +635,10 @@ class ClusterClient:
 
     def _run(self) -> None:
         """The timer: send again what was not answered."""
-        while not self._closed:
+        while True:
             with self._lock:
+                if self._closed:
+                    return
                 self._wakes_at = float("inf")
                 for partition, session in enumerate(self._sessions):
                     self._send(partition, session)

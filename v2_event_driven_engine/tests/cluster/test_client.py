@@ -323,6 +323,38 @@ def test_whoever_interrupts_a_client_does_not_wait_for_the_cluster(cluster: Clus
         receipt.result(0)
 
 
+def test_whoever_leaves_wakes_a_timer_that_is_just_at_the_lock(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found the client open, and gets the lock when the one who leaves has let it go."""
+    client = cluster.client()
+    lock, wake = client._lock, client._woken.set
+    at_lock, left = threading.Event(), threading.Event()
+
+    class TimersTurn:
+        def __enter__(self) -> None:
+            if threading.current_thread() is client._timer:
+                at_lock.set()
+                left.wait(60)
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            lock.release()
+
+    def wake_and_leave() -> None:
+        wake()
+        left.set()
+
+    monkeypatch.setattr(client, "_lock", TimersTurn())
+    while not at_lock.wait(0.01):
+        wake()
+    monkeypatch.setattr(client._woken, "set", wake_and_leave)
+    leaving = threading.Thread(target=client.leave, daemon=True)
+    leaving.start()
+    leaving.join(10)
+    assert not leaving.is_alive()
+
+
 def test_a_new_active_is_told_what_the_old_one_did_not_answer(cluster: Cluster) -> None:
     with cluster.client(instruments=[INSTRUMENT]) as client:
         receipt = client.submit(order(1))
