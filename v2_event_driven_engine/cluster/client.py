@@ -554,6 +554,7 @@ class ClusterClient:
         self._questions |= asked
         give_up = monotonic() + self._patience
         pause = REPEAT_SECONDS
+        again = False
         try:
             while not all(each.done for each in asked.values()):
                 self._check_open()
@@ -568,6 +569,9 @@ class ClusterClient:
                         each.behind = False
                         subject = f"{'cmd' if question.current else 'read'}.{partition}"
                         self._wire.send([(subject, encode(question))], inbox)
+                if again:
+                    self._wire.unanswered()
+                again = True
                 until = monotonic() + pause
                 for each in asked.values():
                     if not each.behind:
@@ -602,6 +606,7 @@ class ClusterClient:
 
     def _heard(self, message: Delivered) -> None:
         """A reply has come."""
+        self._wire.answered()
         asked = self._questions.get(message.subject)
         if asked is not None:
             with suppress(ValueError):
@@ -613,7 +618,6 @@ class ClusterClient:
                     asked.behind = True
                     asked.wake()
             return
-        self._wire.answered()
         partition = message.subject.rpartition(".")[2]
         if not partition.isdecimal() or int(partition) >= self.partitions:
             return  # the answer to a question that was given up

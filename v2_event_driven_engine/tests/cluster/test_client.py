@@ -313,6 +313,27 @@ def test_a_replica_that_is_behind_is_asked_again(cluster: Cluster) -> None:
         assert len(behind) == 1
 
 
+@pytest.mark.parametrize("current", [True, False])
+def test_the_connection_hears_whether_a_question_is_answered(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, current: bool
+) -> None:
+    """Else whoever only asks would stay with a server that has lost the others."""
+    with cluster.client(instruments=[INSTRUMENT], patience=5) as client:
+        heard: list[str] = []
+
+        def another_server() -> None:
+            heard.append("unanswered")
+            cluster.servers.loses = lambda _subject, _data: False
+
+        monkeypatch.setattr(cluster.servers, "answered", lambda: heard.append("answered"))
+        monkeypatch.setattr(cluster.servers, "unanswered", another_server)
+        assert client.state(current=current).sequence == 1
+        assert "answered" in heard
+        cluster.servers.loses = lambda subject, _: subject.startswith(("cmd", "read"))
+        assert client.state(current=current).sequence == 1
+        assert "unanswered" in heard
+
+
 def test_whoever_interrupts_a_client_does_not_wait_for_the_cluster(cluster: Cluster) -> None:
     client = cluster.client(instruments=[INSTRUMENT])
     cluster.servers.loses = lambda subject, _: subject == "cmd.0"
