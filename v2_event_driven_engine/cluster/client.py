@@ -588,9 +588,9 @@ class ClusterClient:
     def _wait_for_own(self, partition: int) -> None:
         """Wait until all is answered, well or badly, that this client has submitted before."""
         with self._lock:
-            last = self._sessions[partition].last
-        if last is not None:
-            _receipt(last).wait()
+            items = self._sessions[partition].unanswered
+        for item in reversed(items):  # behind the newest hardly any is left to wait for
+            _receipt(item).wait()
 
     def wait_for_room(self) -> None:
         """Wait until the oldest command is answered; return at once where there is none.

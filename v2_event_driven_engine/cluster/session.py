@@ -255,11 +255,11 @@ class Session:
         return self._due
 
     @property
-    def last(self) -> Item | None:
-        """What was submitted last and is not answered yet: all before it is answered before it."""
-        if self._waiting:
-            return self._waiting[-1]
-        return next(reversed(self._open.values())).items[-1] if self._open else None
+    def unanswered(self) -> list[Item]:
+        """What is open or waits, oldest first. It may be answered in another order. O(items)."""
+        return [item for request in self._open.values() for item in request.items] + [
+            *self._waiting
+        ]
 
     @property
     def oldest(self) -> Item | None:

@@ -32,6 +32,7 @@ from v2_event_driven_engine import (
 from v2_event_driven_engine.cluster import client as client_module
 from v2_event_driven_engine.cluster.client import ClusterClient
 from v2_event_driven_engine.cluster.protocol import Behind, encode
+from v2_event_driven_engine.engine.receipt import Receipt
 from v2_event_driven_engine.models.commands import Command
 
 from ..flow import commands
@@ -418,6 +419,35 @@ def test_a_closed_client_takes_nothing_and_has_answered_everything(cluster: Clus
         with pytest.raises(EngineClosed):
             call()
     client.close()
+
+
+def test_whoever_closes_waits_for_an_earlier_answer_that_comes_later(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new active answers what was carried out already after what was not; or a reply is lost."""
+    with cluster.client(instruments=[INSTRUMENT]) as client:
+        wait, waits = Receipt.wait, threading.Event()
+        answers: list[str] = []
+
+        def loses(subject: str, data: bytes) -> bool:
+            """The first answer; the second comes once somebody waits."""
+            if not subject.startswith("_INBOX"):
+                return False
+            answers.append(subject)
+            if len(answers) == 2:
+                waits.wait(60)
+            return len(answers) == 1
+
+        def waiting(receipt: Receipt[Any], timeout: float | None = None) -> bool:
+            waits.set()
+            return wait(receipt, timeout)
+
+        monkeypatch.setattr(Receipt, "wait", waiting)
+        cluster.servers.loses = loses
+        receipts = [client.submit(order(1)), client.submit(order(2))]
+        assert not any(receipt.done for receipt in receipts)
+    assert len(answers) > 2
+    assert [names(receipt.result(0)) for receipt in receipts] == [["OrderAccepted"]] * 2
 
 
 def test_threads_share_a_client(client: ClusterClient) -> None:

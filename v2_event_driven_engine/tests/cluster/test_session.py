@@ -315,9 +315,9 @@ def test_the_end_fails_what_is_open_and_what_waits() -> None:
     receipts = submitted(session, 3)
     session.messages(0.0)
     receipts += submitted(session, 3)
-    assert (session.oldest, session.last) == (receipts[0], receipts[-1])
+    assert (session.oldest, session.unanswered) == (receipts[0], receipts)
     session.end("because")
     for receipt in receipts:
         with pytest.raises(EngineStopped, match="because"):
             receipt.result(0)
-    assert (session.oldest, session.last, session.commands) == (None, None, 0)
+    assert (session.oldest, session.unanswered, session.commands) == (None, [], 0)
