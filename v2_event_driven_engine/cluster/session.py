@@ -182,7 +182,8 @@ class Session:
             return  # it is not a node's
         if isinstance(reply, Busy):
             self._heard = now
-            self._due = now + BUSY_SECONDS
+            if self._due != math.inf:
+                self._due = now + BUSY_SECONDS
         elif isinstance(reply, Forgotten):
             error = AnswerForgotten(
                 f"{self._name}: request {reply.number} was carried out, so long ago, or with so "
