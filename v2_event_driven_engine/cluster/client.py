@@ -556,7 +556,7 @@ class ClusterClient:
         pause = REPEAT_SECONDS
         again = False
         try:
-            while not all(each.done for each in asked.values()):
+            while any(each.told is None for each in asked.values()):
                 self._check_open()
                 if monotonic() > give_up:
                     raise EngineStopped(
@@ -565,8 +565,9 @@ class ClusterClient:
                 for (inbox, each), (partition, question) in zip(
                     asked.items(), questions, strict=True
                 ):
-                    if not each.done:
-                        each.behind = False
+                    each.heard.clear()
+                    each.behind = False
+                    if each.told is None:
                         subject = f"{'cmd' if question.current else 'read'}.{partition}"
                         self._wire.send([(subject, encode(question))], inbox)
                 if again:
@@ -574,13 +575,13 @@ class ClusterClient:
                 again = True
                 until = monotonic() + pause
                 for each in asked.values():
-                    if not each.behind:
-                        each.wait(until - monotonic())
+                    if each.told is None:
+                        each.heard.wait(until - monotonic())
                 if any(each.behind for each in asked.values()):
                     sleep(BEHIND_SECONDS)
                 else:
                     pause = min(2 * pause, REPEAT_SECONDS_MAX)
-            return [each.result() for each in asked.values()]
+            return [each.told for each in asked.values() if each.told is not None]
         finally:
             for inbox in asked:
                 del self._questions[inbox]
@@ -611,12 +612,12 @@ class ClusterClient:
         if asked is not None:
             with suppress(ValueError):
                 reply = decode_reply(message.data)
-                if isinstance(reply, Told) and not asked.done:
-                    asked.answer = reply
-                    asked.wake()
-                elif isinstance(reply, Behind) and not asked.done:
-                    asked.behind = True
-                    asked.wake()
+                if asked.told is None and isinstance(reply, Told | Behind):
+                    if isinstance(reply, Told):
+                        asked.told = reply
+                    else:
+                        asked.behind = True
+                    asked.heard.set()
             return
         partition = message.subject.rpartition(".")[2]
         if not partition.isdecimal() or int(partition) >= self.partitions:
@@ -729,11 +730,17 @@ def _forget_clients() -> None:
 os.register_at_fork(after_in_child=_forget_clients)
 
 
-class _Asked(Receipt[Told], eq=False):
-    """A question that was sent."""
+class _Asked:
+    """A question that was sent. Unlike a receipt it may wake who waits, and not be answered."""
 
-    behind: bool = False
-    """Whether a node has said that it does not know enough."""
+    __slots__ = ("behind", "heard", "told")
+
+    def __init__(self) -> None:
+        self.told: Told | None = None
+        self.behind = False
+        """Whether a node has said that it does not know enough."""
+        self.heard = threading.Event()
+        """Set when one of the two has changed."""
 
 
 def _how_much_alive(order: OrderView) -> tuple[bool, bool, int]:

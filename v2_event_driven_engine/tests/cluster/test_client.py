@@ -297,13 +297,18 @@ def test_a_late_answer_to_a_question_is_an_answer(
         assert client.state().sequence == 1
 
 
-def test_a_replica_that_is_behind_is_asked_again(cluster: Cluster) -> None:
-    with cluster.client(instruments=[INSTRUMENT]) as client:
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_replica_that_is_behind_is_asked_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """At once, each time: it is not waited for as one that does not answer."""
+    with cluster.client(instruments=[INSTRUMENT], patience=5) as client:
+        monkeypatch.setattr(client_module, "REPEAT_SECONDS", 60.0)
         behind: list[str] = []
 
         def loses(subject: str, data: bytes) -> bool:
-            """The first answer, in whose place another one comes."""
-            if ".q" not in subject or behind:
+            """The first answers, in whose places others come."""
+            if ".q" not in subject or data == encode(Behind(0)) or len(behind) == times:
                 return False
             behind.append(subject)
             cluster.servers.send([(subject, encode(Behind(0)))])
@@ -311,7 +316,7 @@ def test_a_replica_that_is_behind_is_asked_again(cluster: Cluster) -> None:
 
         cluster.servers.loses = loses
         assert client.state(current=False).sequence == 1
-        assert len(behind) == 1
+        assert len(behind) == times
 
 
 @pytest.mark.parametrize("current", [True, False])
