@@ -17,8 +17,9 @@ import secrets
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from math import inf
 from time import monotonic, sleep
@@ -160,7 +161,12 @@ class ClusterClient:
         self._lock = threading.Lock()
         """Held by whoever uses the sessions."""
         self._sessions = [
-            Session(self.client_id, f"partition {p}", patience=patience)
+            Session(
+                self.client_id,
+                f"partition {p}",
+                patience=patience,
+                rejected=partial(self._rejected, p),
+            )
             for p in range(self.partitions)
         ]
         self._at_close = at_close
@@ -211,9 +217,7 @@ class ClusterClient:
         """
         check_command(command)
         if self.partitions == 1:
-            receipt: Submitted[list[AnyEvent]] = Submitted(command)
-            self._enqueue({0: [receipt]}, 1)
-            return receipt
+            return self._submit_in(0, command)
         whole = Single(events=[[]])
         self._enqueue_whole([command], whole)
         return whole  # type: ignore[return-value]
@@ -249,13 +253,17 @@ class ClusterClient:
     def cancel(
         self, order_id: int, participant: int, *, symbol: str | None = None
     ) -> Receipt[list[AnyEvent]]:
-        """Submit a `CancelOrder`. `symbol` spares the search for an order of somebody else."""
+        """Submit a `CancelOrder`.
+
+        `symbol` spares the search for an order of somebody else where there are several partitions.
+        Name it where two of them may have an order of this id: else one of the two is taken.
+        """
         return self._submit_to(symbol, CancelOrder(order_id, participant))
 
     def reduce(
         self, order_id: int, participant: int, by: int, *, symbol: str | None = None
     ) -> Receipt[list[AnyEvent]]:
-        """Submit a `ReduceOrder`. To submit it again would reduce twice."""
+        """Submit a `ReduceOrder`. To submit it again would reduce twice. `symbol`: see `cancel`."""
         return self._submit_to(symbol, ReduceOrder(order_id, participant, by))
 
     def replace(
@@ -267,7 +275,7 @@ class ClusterClient:
         *,
         symbol: str | None = None,
     ) -> Receipt[list[AnyEvent]]:
-        """Submit a `ReplaceOrder`; None keeps, but not both."""
+        """Submit a `ReplaceOrder`; None keeps, but not both. `symbol`: see `cancel`."""
         return self._submit_to(symbol, ReplaceOrder(order_id, participant, price, quantity))
 
     def mass_cancel(self, participant: int, symbol: str | None = None) -> Receipt[list[AnyEvent]]:
@@ -287,22 +295,26 @@ class ClusterClient:
     def _submit_to(
         self, symbol: str | None, command: CancelOrder | ReduceOrder | ReplaceOrder
     ) -> Receipt[list[AnyEvent]]:
-        if symbol is not None:
-            check_symbol(symbol)
-            check_command(command)
-            if (partition := self._partition_of(symbol)) is not None:
-                self._remember(command.order_id, partition)
-        return self.submit(command)
+        if symbol is None:
+            return self.submit(command)
+        check_symbol(symbol)
+        check_command(command)
+        return self._submit_in(self._partition_of(symbol), command)
+
+    def _submit_in(self, partition: int, command: Command) -> Receipt[list[AnyEvent]]:
+        receipt: Submitted[list[AnyEvent]] = Submitted(command)
+        self._enqueue({partition: [receipt]}, 1, {})
+        return receipt
 
     def _enqueue_whole(self, commands: list[Command], whole: Whole) -> None:
         """Send commands, which may be of several partitions, to be answered together."""
         if not commands:
             whole.resolve()
             return
-        indices: dict[int, list[int]] | dict[int, range]
-        indices = (
-            {0: range(len(commands))} if self.partitions == 1 else self._routes(commands, whole)
-        )
+        indices: dict[int, list[int]] | dict[int, range] = {0: range(len(commands))}
+        new_orders: dict[int, int] = {}
+        if self.partitions > 1:
+            indices, new_orders = self._routes(commands, whole)
         items: dict[int, list[Item]] = {}
         total = 0
         for partition, places in indices.items():
@@ -313,13 +325,16 @@ class ClusterClient:
                 part = [commands[place] for place in some]
                 items[partition].append(Part(part, some, whole))
         whole.parts = sum(map(len, items.values()))
-        self._enqueue(items, total)
+        self._enqueue(items, total, new_orders)
 
     def _check_open(self) -> None:
         if self._closed:
             raise EngineClosed("the client is closed")
 
-    def _enqueue(self, items: dict[int, list[Any]], commands: int) -> None:
+    def _enqueue(
+        self, items: dict[int, list[Any]], commands: int, new_orders: Mapping[int, int]
+    ) -> None:
+        """Hand items to the sessions; `new_orders` says where the new orders among them go."""
         with self._lock:
             self._check_open()
             for partition in items:
@@ -327,6 +342,7 @@ class ClusterClient:
                     raise EngineStopped(*failure.args)
             if commands + sum(session.commands for session in self._sessions) > self._capacity:
                 raise EngineBusy("too much waits for an answer; wait for receipts, then go on")
+            self._remember(new_orders)
             for partition, some in items.items():
                 session = self._sessions[partition]
                 for item in some:
@@ -346,8 +362,10 @@ class ClusterClient:
 
     # -- Where to -----------------------------------------------------------------------------
 
-    def _routes(self, commands: list[Command], whole: Whole) -> dict[int, list[int]]:
-        """For each partition, the indices of the commands that go there.
+    def _routes(
+        self, commands: list[Command], whole: Whole
+    ) -> tuple[dict[int, list[int]], dict[int, int]]:
+        """For each partition, the indices of the commands that go there; and where new orders go.
 
         One that goes to all of them is added to the commands, and to the whole, once for each.
         """
@@ -360,12 +378,14 @@ class ClusterClient:
         symbols = {each.symbol for each in commands if isinstance(each, NewOrder | MassCancel)}
         if not symbols - {None} <= known.symbols.keys():
             known = self._read_table()
-        self._find_orders(commands)
+        found = self._find_orders(commands)
+        new_orders: dict[int, int] = {}
         routes: dict[int, list[int]] = defaultdict(list)
         for index, command in enumerate(tuple(commands)):
             if isinstance(command, CancelOrder | ReduceOrder | ReplaceOrder):
-                # What nobody knows is as unknown in one partition as in another.
-                routes[self._order_partition.get(command.order_id, 0)].append(index)
+                order_id = command.order_id
+                partition = new_orders[order_id] if order_id in new_orders else found[order_id]
+                routes[partition].append(index)
             elif command.symbol is None:
                 routes[0].append(index)
                 for partition in range(1, self.partitions):
@@ -378,17 +398,20 @@ class ClusterClient:
                 partition = known.symbols.get(command.symbol, 0)
                 routes[partition].append(index)
                 if isinstance(command, NewOrder):
-                    self._remember(command.order_id, partition)
-        return routes
+                    new_orders[command.order_id] = partition
+        return routes, new_orders
 
-    def _partition_of(self, symbol: str) -> int | None:
-        """Where a symbol is; the table is read again if this client does not know it."""
+    def _partition_of(self, symbol: str) -> int:
+        """Where a symbol is; the table is read again if this client does not know it.
+
+        Where it has no partition nothing is listed: any will say so.
+        """
         if self.partitions == 1:
             return 0
         known = self._known
         if symbol not in known.symbols:
             known = self._read_table()
-        return known.symbols.get(symbol)
+        return known.symbols.get(symbol, 0)
 
     def _read_table(self) -> Table:
         """The newest table of symbols."""
@@ -397,30 +420,49 @@ class ClusterClient:
             self._known = self._table.read()
             return self._known
 
-    def _remember(self, order_id: int, partition: int) -> None:
+    def _remember(self, orders: Mapping[int, int]) -> None:
+        """Of orders with one id the newest is remembered. The lock is held."""
         known = self._order_partition
-        known.setdefault(order_id, partition)
+        known |= orders
         while len(known) > ORDERS_REMEMBERED:
-            with suppress(StopIteration, KeyError, RuntimeError):  # another thread does the same
-                del known[next(iter(known))]
+            del known[next(iter(known))]
 
-    def _find_orders(self, commands: Iterable[Command]) -> None:
-        """Ask all partitions, at once, for the orders that this client does not remember."""
-        known: set[int] = set()
-        unknown: dict[int, None] = {}
+    def _rejected(self, partition: int, order_id: int) -> None:
+        """A new order is not where it was sent. The lock is held."""
+        if self._order_partition.get(order_id) == partition:
+            del self._order_partition[order_id]
+
+    def _find_orders(self, commands: Iterable[Command]) -> dict[int, int]:
+        """Where the orders are that some commands are about, but for those that are new in them.
+
+        All partitions are asked, at once, for the ones that this client does not remember.
+        """
+        new: set[int] = set()
+        found: dict[int, int] = {}
+        views: dict[int, list[OrderView]] = {}
         for command in commands:
             if isinstance(command, NewOrder):
-                known.add(command.order_id)
+                new.add(command.order_id)
             elif isinstance(command, CancelOrder | ReduceOrder | ReplaceOrder):
                 order_id = command.order_id
-                if order_id not in self._order_partition and order_id not in known:
-                    unknown[order_id] = None
-        places = [(partition, id_) for id_ in unknown for partition in range(self.partitions)]
+                if (partition := self._order_partition.get(order_id)) is not None:
+                    found[order_id] = partition
+                elif order_id not in new:
+                    views[order_id] = []
+        places = [(partition, id_) for id_ in views for partition in range(self.partitions)]
         asked = [(partition, AskOrder(True, 0, id_)) for partition, id_ in places]
-        for (partition, id_), told in zip(places, self._ask_all(asked), strict=True):
-            order = msgspec.msgpack.decode(told.answer, type=OrderView)
-            if order.status is not OrderStatus.UNKNOWN:
-                self._remember(id_, partition)
+        for (_, id_), told in zip(places, self._ask_all(asked), strict=True):
+            views[id_].append(msgspec.msgpack.decode(told.answer, type=OrderView))
+        # What is over may be followed by another order of its id elsewhere.
+        live: dict[int, int] = {}
+        for id_, seen in views.items():
+            best = max(seen, key=_how_much_alive)
+            found[id_] = seen.index(best)
+            if best.remaining:
+                live[id_] = found[id_]
+        with self._lock:
+            self._remember(live)
+        return found
 
     # -- Questions: any thread ----------------------------------------------------------------
 
@@ -436,8 +478,8 @@ class ClusterClient:
     def order(self, order_id: int, *, symbol: str | None = None, current: bool = True) -> OrderView:
         """Status (UNKNOWN: the id was never used) and open quantity of an order.
 
-        `symbol` spares the search where there are several partitions. If not `current`, any replica
-        answers, with a state that is no older than the last answer to this client.
+        `symbol`: see `cancel`. If not `current`, any replica answers, with a state that is no older
+        than the last answer to this client.
 
         Raises:
             EngineClosed, EngineStopped: nobody answered.
@@ -452,10 +494,9 @@ class ClusterClient:
         partition = 0
         if symbol is not None:
             check_symbol(symbol)
-            partition = self._partition_of(symbol) or 0
+            partition = self._partition_of(symbol)
         elif self.partitions > 1:
-            self._find_orders([CancelOrder(order_id, 1)])
-            partition = self._order_partition.get(order_id, 0)
+            partition = self._find_orders([CancelOrder(order_id, 1)])[order_id]
         question = AskOrder(current, self._seen(partition), order_id)
         return self._ask(partition, question, OrderView)
 
@@ -463,7 +504,7 @@ class ClusterClient:
         """A sequence, and what `book(symbol).depth(levels)` says after it."""
         check_symbol(symbol)
         check_depth(levels)
-        partition = self._partition_of(symbol) or 0
+        partition = self._partition_of(symbol)
         question = AskDepth(current, self._seen(partition), symbol, levels)
         return self._ask(partition, question, Depth)
 
@@ -513,8 +554,9 @@ class ClusterClient:
         self._questions |= asked
         give_up = monotonic() + self._patience
         pause = REPEAT_SECONDS
+        again = False
         try:
-            while not all(each.done for each in asked.values()):
+            while any(each.told is None for each in asked.values()):
                 self._check_open()
                 if monotonic() > give_up:
                     raise EngineStopped(
@@ -523,19 +565,23 @@ class ClusterClient:
                 for (inbox, each), (partition, question) in zip(
                     asked.items(), questions, strict=True
                 ):
-                    if not each.done:
-                        each.behind = False
+                    each.heard.clear()
+                    each.behind = False
+                    if each.told is None:
                         subject = f"{'cmd' if question.current else 'read'}.{partition}"
                         self._wire.send([(subject, encode(question))], inbox)
+                if again:
+                    self._wire.unanswered()
+                again = True
                 until = monotonic() + pause
                 for each in asked.values():
-                    if not each.behind:
-                        each.wait(until - monotonic())
+                    if each.told is None:
+                        each.heard.wait(until - monotonic())
                 if any(each.behind for each in asked.values()):
                     sleep(BEHIND_SECONDS)
                 else:
                     pause = min(2 * pause, REPEAT_SECONDS_MAX)
-            return [each.result() for each in asked.values()]
+            return [each.told for each in asked.values() if each.told is not None]
         finally:
             for inbox in asked:
                 del self._questions[inbox]
@@ -543,9 +589,9 @@ class ClusterClient:
     def _wait_for_own(self, partition: int) -> None:
         """Wait until all is answered, well or badly, that this client has submitted before."""
         with self._lock:
-            last = self._sessions[partition].last
-        if last is not None:
-            _receipt(last).wait()
+            items = self._sessions[partition].unanswered
+        for item in reversed(items):  # behind the newest hardly any is left to wait for
+            _receipt(item).wait()
 
     def wait_for_room(self) -> None:
         """Wait until the oldest command is answered; return at once where there is none.
@@ -561,18 +607,18 @@ class ClusterClient:
 
     def _heard(self, message: Delivered) -> None:
         """A reply has come."""
+        self._wire.answered()
         asked = self._questions.get(message.subject)
         if asked is not None:
             with suppress(ValueError):
                 reply = decode_reply(message.data)
-                if isinstance(reply, Told) and not asked.done:
-                    asked.answer = reply
-                    asked.wake()
-                elif isinstance(reply, Behind) and not asked.done:
-                    asked.behind = True
-                    asked.wake()
+                if asked.told is None and isinstance(reply, Told | Behind):
+                    if isinstance(reply, Told):
+                        asked.told = reply
+                    else:
+                        asked.behind = True
+                    asked.heard.set()
             return
-        self._wire.answered()
         partition = message.subject.rpartition(".")[2]
         if not partition.isdecimal() or int(partition) >= self.partitions:
             return  # the answer to a question that was given up
@@ -594,8 +640,10 @@ class ClusterClient:
 
     def _run(self) -> None:
         """The timer: send again what was not answered."""
-        while not self._closed:
+        while True:
             with self._lock:
+                if self._closed:
+                    return
                 self._wakes_at = float("inf")
                 for partition, session in enumerate(self._sessions):
                     self._send(partition, session)
@@ -682,11 +730,23 @@ def _forget_clients() -> None:
 os.register_at_fork(after_in_child=_forget_clients)
 
 
-class _Asked(Receipt[Told], eq=False):
-    """A question that was sent."""
+class _Asked:
+    """A question that was sent. Unlike a receipt it may wake who waits, and not be answered."""
 
-    behind: bool = False
-    """Whether a node has said that it does not know enough."""
+    __slots__ = ("behind", "heard", "told")
+
+    def __init__(self) -> None:
+        self.told: Told | None = None
+        self.behind = False
+        """Whether a node has said that it does not know enough."""
+        self.heard = threading.Event()
+        """Set when one of the two has changed."""
+
+
+def _how_much_alive(order: OrderView) -> tuple[bool, bool, int]:
+    """An order that is open, one that was, and one that was refused, before one that never was."""
+    was_accepted = order.status not in (OrderStatus.UNKNOWN, OrderStatus.REJECTED)
+    return order.remaining > 0, was_accepted, order.status
 
 
 def _receipt(item: Item) -> Receipt[Any]:

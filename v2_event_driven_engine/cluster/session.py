@@ -16,11 +16,11 @@ The other side, which makes a repeated request act once, is `sessions.py`.
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ..engine.events import AnyEvent
+from ..engine.events import AnyEvent, OrderRejected
 from ..engine.log.format import UNREADABLE
 from ..engine.receipt import Receipt, Submitted
 from ..errors import AnswerForgotten, EngineError, EngineStopped, MalformedCommand
@@ -122,12 +122,14 @@ class Session:
         name: str,
         *,
         patience: float = PATIENCE_SECONDS,
+        rejected: Callable[[int], object] = lambda _order_id: None,
     ) -> None:
         """Begin, once the nodes have said where: after the last request that they know of this
         client; a new one with the number after the sequence of the log (see `sessions.py`).
 
         `name` is the partition, for messages. `patience` are seconds without any answer before
-        everything fails.
+        everything fails. `rejected` is called with the order id of each `NewOrder` of a `Part` that
+        is refused, before its receipt is done.
         """
         self.sequence = 0
         """The highest that was seen in an answer."""
@@ -144,6 +146,7 @@ class Session:
         self._is_known = False
         """Whether the nodes have carried out a request of this client."""
         self._patience = patience
+        self._rejected = rejected
         self._next = 0
         self._waiting: deque[Item] = deque()
         self._open: dict[int, _Open] = {}
@@ -179,7 +182,8 @@ class Session:
             return  # it is not a node's
         if isinstance(reply, Busy):
             self._heard = now
-            self._due = now + BUSY_SECONDS
+            if self._due != math.inf:
+                self._due = now + BUSY_SECONDS
         elif isinstance(reply, Forgotten):
             error = AnswerForgotten(
                 f"{self._name}: request {reply.number} was carried out, so long ago, or with so "
@@ -252,11 +256,11 @@ class Session:
         return self._due
 
     @property
-    def last(self) -> Item | None:
-        """What was submitted last and is not answered yet: all before it is answered before it."""
-        if self._waiting:
-            return self._waiting[-1]
-        return next(reversed(self._open.values())).items[-1] if self._open else None
+    def unanswered(self) -> list[Item]:
+        """What is open or waits, oldest first. It may be answered in another order. O(items)."""
+        return [item for request in self._open.values() for item in request.items] + [
+            *self._waiting
+        ]
 
     @property
     def oldest(self) -> Item | None:
@@ -317,9 +321,20 @@ class Session:
             else:
                 assert isinstance(item, Part)
                 end = at + len(item.commands)
-                _take_in(item, answers[at:end])
+                self._take_in(item, answers[at:end])
                 at = end
         self.commands -= at
+
+    def _take_in(self, part: Part, answers: list[list[AnyEvent]]) -> None:
+        whole = part.whole
+        for index, events in zip(part.indices, answers, strict=True):
+            whole.events[index] = events
+            if events and type(events[0]) is OrderRejected:
+                self._rejected(events[0].order_id)
+        whole.parts -= 1
+        if not whole.parts and whole.failure is None:
+            whole.resolve()
+            whole.wake()
 
     def _close(self, number: int, now: float) -> None:
         """A request is open no more. The others wait anew if it was the oldest one."""
@@ -369,13 +384,3 @@ class Session:
         else:
             self.commands -= 1
             item.fail(error)
-
-
-def _take_in(part: Part, answers: list[list[AnyEvent]]) -> None:
-    whole = part.whole
-    for index, events in zip(part.indices, answers, strict=True):
-        whole.events[index] = events
-    whole.parts -= 1
-    if not whole.parts and whole.failure is None:
-        whole.resolve()
-        whole.wake()

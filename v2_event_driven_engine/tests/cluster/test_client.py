@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from v2_event_driven_engine import (
+    CancelOrder,
     EngineBusy,
     EngineClosed,
     EngineStopped,
@@ -26,10 +27,12 @@ from v2_event_driven_engine import (
     OrderStatus,
     OrderType,
     Side,
+    TimeInForce,
 )
 from v2_event_driven_engine.cluster import client as client_module
 from v2_event_driven_engine.cluster.client import ClusterClient
 from v2_event_driven_engine.cluster.protocol import Behind, encode
+from v2_event_driven_engine.engine.receipt import Receipt
 from v2_event_driven_engine.models.commands import Command
 
 from ..flow import commands
@@ -294,13 +297,18 @@ def test_a_late_answer_to_a_question_is_an_answer(
         assert client.state().sequence == 1
 
 
-def test_a_replica_that_is_behind_is_asked_again(cluster: Cluster) -> None:
-    with cluster.client(instruments=[INSTRUMENT]) as client:
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_replica_that_is_behind_is_asked_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """At once, each time: it is not waited for as one that does not answer."""
+    with cluster.client(instruments=[INSTRUMENT], patience=5) as client:
+        monkeypatch.setattr(client_module, "REPEAT_SECONDS", 60.0)
         behind: list[str] = []
 
         def loses(subject: str, data: bytes) -> bool:
-            """The first answer, in whose place another one comes."""
-            if ".q" not in subject or behind:
+            """The first answers, in whose places others come."""
+            if ".q" not in subject or data == encode(Behind(0)) or len(behind) == times:
                 return False
             behind.append(subject)
             cluster.servers.send([(subject, encode(Behind(0)))])
@@ -308,7 +316,28 @@ def test_a_replica_that_is_behind_is_asked_again(cluster: Cluster) -> None:
 
         cluster.servers.loses = loses
         assert client.state(current=False).sequence == 1
-        assert len(behind) == 1
+        assert len(behind) == times
+
+
+@pytest.mark.parametrize("current", [True, False])
+def test_the_connection_hears_whether_a_question_is_answered(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, current: bool
+) -> None:
+    """Else whoever only asks would stay with a server that has lost the others."""
+    with cluster.client(instruments=[INSTRUMENT], patience=5) as client:
+        heard: list[str] = []
+
+        def another_server() -> None:
+            heard.append("unanswered")
+            cluster.servers.loses = lambda _subject, _data: False
+
+        monkeypatch.setattr(cluster.servers, "answered", lambda: heard.append("answered"))
+        monkeypatch.setattr(cluster.servers, "unanswered", another_server)
+        assert client.state(current=current).sequence == 1
+        assert "answered" in heard
+        cluster.servers.loses = lambda subject, _: subject.startswith(("cmd", "read"))
+        assert client.state(current=current).sequence == 1
+        assert "unanswered" in heard
 
 
 def test_whoever_interrupts_a_client_does_not_wait_for_the_cluster(cluster: Cluster) -> None:
@@ -319,6 +348,38 @@ def test_whoever_interrupts_a_client_does_not_wait_for_the_cluster(cluster: Clus
         raise KeyboardInterrupt
     with pytest.raises(EngineStopped, match="was closed before there was an answer"):
         receipt.result(0)
+
+
+def test_whoever_leaves_wakes_a_timer_that_is_just_at_the_lock(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has found the client open, and gets the lock when the one who leaves has let it go."""
+    client = cluster.client()
+    lock, wake = client._lock, client._woken.set
+    at_lock, left = threading.Event(), threading.Event()
+
+    class TimersTurn:
+        def __enter__(self) -> None:
+            if threading.current_thread() is client._timer:
+                at_lock.set()
+                left.wait(60)
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            lock.release()
+
+    def wake_and_leave() -> None:
+        wake()
+        left.set()
+
+    monkeypatch.setattr(client, "_lock", TimersTurn())
+    while not at_lock.wait(0.01):
+        wake()
+    monkeypatch.setattr(client._woken, "set", wake_and_leave)
+    leaving = threading.Thread(target=client.leave, daemon=True)
+    leaving.start()
+    leaving.join(10)
+    assert not leaving.is_alive()
 
 
 def test_a_new_active_is_told_what_the_old_one_did_not_answer(cluster: Cluster) -> None:
@@ -363,6 +424,35 @@ def test_a_closed_client_takes_nothing_and_has_answered_everything(cluster: Clus
         with pytest.raises(EngineClosed):
             call()
     client.close()
+
+
+def test_whoever_closes_waits_for_an_earlier_answer_that_comes_later(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new active answers what was carried out already after what was not; or a reply is lost."""
+    with cluster.client(instruments=[INSTRUMENT]) as client:
+        wait, waits = Receipt.wait, threading.Event()
+        answers: list[str] = []
+
+        def loses(subject: str, data: bytes) -> bool:
+            """The first answer; the second comes once somebody waits."""
+            if not subject.startswith("_INBOX"):
+                return False
+            answers.append(subject)
+            if len(answers) == 2:
+                waits.wait(60)
+            return len(answers) == 1
+
+        def waiting(receipt: Receipt[Any], timeout: float | None = None) -> bool:
+            waits.set()
+            return wait(receipt, timeout)
+
+        monkeypatch.setattr(Receipt, "wait", waiting)
+        cluster.servers.loses = loses
+        receipts = [client.submit(order(1)), client.submit(order(2))]
+        assert not any(receipt.done for receipt in receipts)
+    assert len(answers) > 2
+    assert [names(receipt.result(0)) for receipt in receipts] == [["OrderAccepted"]] * 2
 
 
 def test_threads_share_a_client(client: ClusterClient) -> None:
@@ -417,6 +507,59 @@ def test_commands_go_to_the_partition_of_their_symbol_or_their_order(three: Clus
         assert other.order(2) == (OrderStatus.NEW, 9)
         assert other.order(2, symbol="B", current=False) == (OrderStatus.NEW, 9)
         assert other.order(77).status is OrderStatus.UNKNOWN
+
+
+def test_with_its_symbol_a_request_is_for_the_order_there(three: Cluster) -> None:
+    with three.client(instruments=LISTED) as client:
+        for symbol in ("A", "B"):
+            assert names(client.submit(order(7, symbol=symbol)).result(60)) == ["OrderAccepted"]
+        for symbol in ("A", "B"):
+            for receipt, name in (
+                (client.reduce(7, 7, 1, symbol=symbol), "OrderReduced"),
+                (client.replace(7, 7, quantity=9, symbol=symbol), "OrderReplaced"),
+                (client.cancel(7, 7, symbol=symbol), "OrderCanceled"),
+            ):
+                assert names(receipt.result(60)) == [name]
+            assert client.book(symbol).depth().asks == ()
+        assert names(client.cancel(7, 7, symbol="NEVER").result(60)) == ["CancelRejected"]
+
+
+def test_an_order_is_not_looked_for_where_one_of_its_id_was_refused(three: Cluster) -> None:
+    with three.client(instruments=LISTED[:1]) as client, three.client() as other:
+        assert names(client.submit(order(8, symbol="B")).result(60)) == ["OrderRejected"]
+        assert other.order(8).status is OrderStatus.REJECTED
+        client.list_instrument("B", "1", "1").result(60)
+        assert names(client.submit(order(8, symbol="B")).result(60)) == ["OrderAccepted"]
+        assert client.order(8) == other.order(8) == (OrderStatus.NEW, 5)
+        assert names(other.reduce(8, 7, 1).result(60)) == ["OrderReduced"]
+        assert names(client.cancel(8, 7).result(60)) == ["OrderCanceled"]
+        with three.client() as third:
+            assert third.order(8).status is OrderStatus.CANCELED
+
+
+def test_a_new_order_that_is_refused_or_not_sent_hides_no_other(three: Cluster) -> None:
+    with three.client(instruments=LISTED, queue_capacity=4) as client:
+        assert names(client.submit(order(7, symbol="B")).result(60)) == ["OrderAccepted"]
+        three.servers.loses = lambda subject, _: subject.startswith("cmd")
+        waiting = client.submit_many([MassCancel(9, "A")] * 4)
+        with pytest.raises(EngineBusy):
+            client.submit(order(7, symbol="C"))
+        three.servers.loses = lambda _subject, _data: False
+        waiting.result(60)
+        assert names(client.reduce(7, 7, 1).result(60)) == ["OrderReduced"]
+        refused = order(7, symbol="C", time_in_force=TimeInForce.FOK, post_only=True)
+        assert names(client.submit(refused).result(60)) == ["OrderRejected"]
+        assert names(client.cancel(7, 7).result(60)) == ["OrderCanceled"]
+
+
+def test_an_order_can_be_cancelled_before_it_is_answered(three: Cluster) -> None:
+    with three.client(instruments=LISTED) as client:
+        accepted = client.submit(order(1, symbol="B"))
+        assert names(client.cancel(1, 7).result(60)) == ["OrderCanceled"]
+        together: list[Command] = [order(2, symbol="C"), CancelOrder(2, 7), CancelOrder(3, 7)]
+        answers = [names(events)[0] for events in client.submit_many(together).result(60)]
+        assert answers == ["OrderAccepted", "OrderCanceled", "CancelRejected"]
+        assert accepted.done
 
 
 def test_many_commands_of_several_partitions_are_answered_in_their_order(three: Cluster) -> None:

@@ -196,6 +196,18 @@ def test_a_refused_request_ends_the_session_and_says_so() -> None:
     assert isinstance(session.failure, EngineStopped)
 
 
+def test_a_busy_node_leaves_a_session_alone_that_waits_for_nothing() -> None:
+    """It says so to a repetition that its own answer has crossed."""
+    session = begun()
+    [receipt] = submitted(session, 1)
+    session.messages(0.0)
+    assert numbers(session.messages(REPEAT_SECONDS)) == [1]
+    session.heard(answer(1, 1), 0.5)
+    session.heard(encode(Busy()), 0.6)
+    assert receipt.done
+    assert (session.due, session.messages(0.6 + PATIENCE_SECONDS)) == (math.inf, [])
+
+
 def test_a_request_in_the_wrong_partition_waits_for_the_table() -> None:
     session = begun()
     [receipt] = submitted(session, 1)
@@ -315,9 +327,9 @@ def test_the_end_fails_what_is_open_and_what_waits() -> None:
     receipts = submitted(session, 3)
     session.messages(0.0)
     receipts += submitted(session, 3)
-    assert (session.oldest, session.last) == (receipts[0], receipts[-1])
+    assert (session.oldest, session.unanswered) == (receipts[0], receipts)
     session.end("because")
     for receipt in receipts:
         with pytest.raises(EngineStopped, match="because"):
             receipt.result(0)
-    assert (session.oldest, session.last, session.commands) == (None, None, 0)
+    assert (session.oldest, session.unanswered, session.commands) == (None, [], 0)
