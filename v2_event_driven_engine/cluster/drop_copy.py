@@ -292,8 +292,9 @@ class Subscriber:
     def _take(self, copies: list[Copy]) -> None:
         """Hear what is next; keep what comes too early."""
         for copy in copies:
-            if copy.number > self.number and len(self._waiting) < WAITING_MAX:
+            room = copy.number > self.number and len(self._waiting) < WAITING_MAX
+            if room or copy.number == self.number + 1:  # which makes room, however many wait
                 self._waiting[copy.number] = copy
-        while self.number + 1 in self._waiting:
-            self.number += 1
-            self._heard(self._waiting.pop(self.number))
+            while self.number + 1 in self._waiting:
+                self.number += 1
+                self._heard(self._waiting.pop(self.number))

@@ -1,15 +1,26 @@
 """What each participant is told, whatever is lost on the way."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from v2_event_driven_engine import LogDamaged
 from v2_event_driven_engine.cluster import drop_copy, replica
-from v2_event_driven_engine.cluster.drop_copy import Copy, DropCopy, Subscriber, concerned
+from v2_event_driven_engine.cluster.client import Wire
+from v2_event_driven_engine.cluster.drop_copy import (
+    AGAIN_MAX,
+    WAITING_MAX,
+    Copy,
+    DropCopy,
+    GivenAgain,
+    Subscriber,
+    concerned,
+)
+from v2_event_driven_engine.cluster.node import Delivered
 from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
 from v2_event_driven_engine.engine.events import AnyEvent
 from v2_event_driven_engine.engine.market.matcher import Matcher
@@ -126,6 +137,51 @@ def test_everybody_hears_their_events_once_and_in_order(loses: Loses) -> None:
             each.wait_for(events_of(cluster))
     cluster.servers.close()
     assert cluster.failures == []
+
+
+class Post(Wire):
+    """Keeps what is sent, and brings what it is told to, at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self._listeners: dict[str, Callable[[Delivered], None]] = {}
+
+    def send(self, messages: Iterable[tuple[str, bytes]], reply_to: str = "") -> None:
+        self.sent += [data for _, data in messages]
+
+    def subscribe(self, subject: str, heard: Callable[[Delivered], None]) -> Any:
+        self._listeners[subject] = heard
+
+    def end(self, subscription: Any) -> None:
+        pass
+
+    def answered(self) -> None:
+        pass
+
+    def unanswered(self) -> None:
+        pass
+
+    def bring(self, subject: str, message: Copy | GivenAgain) -> None:
+        self._listeners[subject](Delivered(msgspec.msgpack.encode(message), ""))
+
+
+def test_what_is_missing_is_heard_though_more_waits_behind_it_than_is_kept() -> None:
+    post = Post()
+    heard: list[Copy] = []
+    subscriber = Subscriber(post, 0, 7, heard.append, inbox="in.7")
+    old, last = 3 * AGAIN_MAX, 3 * AGAIN_MAX + 2 * WAITING_MAX
+    copies = [Copy(7, number, number, []) for number in range(1, last + 1)]
+    for copy in copies[old:]:
+        post.bring("evt.0.7", copy)
+    assert heard == []
+    while subscriber.number < last:
+        before = subscriber.number
+        given = copies[before : before + AGAIN_MAX]
+        post.sent.clear()
+        post.bring("in.7", GivenAgain(last, given))
+        assert subscriber.number > before
+        assert len(post.sent) == (subscriber.number < last), "it asks on, until it has all"
+    assert heard == copies
 
 
 def test_it_may_run_twice() -> None:
