@@ -1,14 +1,14 @@
 """What each participant is told, whatever is lost on the way."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
 
-from v2_event_driven_engine import LogDamaged
+from v2_event_driven_engine import LogDamaged, LogUnavailable
 from v2_event_driven_engine.cluster import drop_copy, replica
 from v2_event_driven_engine.cluster.client import Wire
 from v2_event_driven_engine.cluster.drop_copy import (
@@ -27,6 +27,7 @@ from v2_event_driven_engine.engine.market.matcher import Matcher
 
 from ..flow import commands
 from .in_process import Cluster
+from .memory_stream import MemoryStream
 
 FLOW = list(commands(2000, seed=11))
 PARTICIPANTS = (1, 2, 3)
@@ -231,6 +232,62 @@ def test_what_is_too_large_for_out_is_derived_from_the_log(
             heard = Heard(cluster, participant)
             heard.wait_for(events_of(cluster))
             assert max(len(copy.events) for copy in heard.copies) == 7
+    cluster.servers.close()
+
+
+class Elected(MemoryStream):
+    """A stream that cannot be asked so many times, in which nothing new is read either."""
+
+    def __init__(self, stream: MemoryStream, problem: Callable[[], None]) -> None:
+        super().__init__(stream.name)
+        self.messages = stream.messages
+        self.unanswered = 0
+        self._problem = problem
+
+    def _silent(self) -> bool:
+        if not self.unanswered:
+            return False
+        self.unanswered -= 1
+        self._problem()
+        return True
+
+    def get(self, position: int) -> bytes | None:
+        return None if self._silent() else super().get(position)
+
+    def last(self) -> int:
+        return 0 if self._silent() else super().last()
+
+    def after(self, position: int, seconds: float = 0.0) -> Sequence[bytes]:
+        return () if self.unanswered else super().after(position)
+
+
+def no_leader() -> None:
+    raise LogUnavailable("its leader did not answer")
+
+
+def a_deposed_leader() -> None:
+    """One that answers, and has nothing."""
+
+
+@pytest.mark.parametrize("problem", [no_leader, a_deposed_leader])
+def test_it_goes_on_while_a_leader_is_elected(
+    problem: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a participant asks meanwhile is not answered; it asks again, and is."""
+    monkeypatch.setattr(replica, "OUT_BYTES_MAX", 1700)
+    cluster = Cluster()
+    carry_out(cluster, 0, 500)
+    cluster.stop()
+    expected = events_of(cluster)
+    out, log = Elected(cluster.outs[0], problem), Elected(cluster.logs[0], problem)
+    cluster.outs[0], cluster.logs[0] = out, log
+    log.unanswered = 2
+    with copying(cluster):
+        Heard(cluster, 1).wait_for(expected)
+        assert log.unanswered == 0, "it was asked for what is too large for OUT"
+        out.unanswered = log.unanswered = 2
+        Heard(cluster, 2).wait_for(expected)
+        assert (out.unanswered, log.unanswered) == (0, 0)
     cluster.servers.close()
 
 
