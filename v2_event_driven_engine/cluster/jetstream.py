@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -223,12 +223,28 @@ class Connection:
     # -- Threads and the loop -------------------------------------------------------------------
 
     def begin(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Start some work in the loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+        """Start some work in the loop.
+
+        Raises:
+            LogUnavailable: the connection is closed.
+        """
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError:
+            work.close()
+            raise LogUnavailable("the connection is closed") from None
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carry out some work in the loop and wait for it."""
-        return self.begin(work).result()
+        """Carry out some work in the loop and wait for it.
+
+        Raises:
+            LogUnavailable: the connection is closed, or was while this waited.
+            Whatever the work raises.
+        """
+        try:
+            return self.begin(work).result()
+        except CancelledError:
+            raise LogUnavailable("the connection was closed") from None
 
     # -- Messages -------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError, KeyNotFoundError
 
 from v2_event_driven_engine import LogUnavailable
-from v2_event_driven_engine.cluster import jetstream
+from v2_event_driven_engine.cluster import jetstream, service
 from v2_event_driven_engine.cluster.jetstream import (
     Connection,
     JetStreamLease,
@@ -309,3 +309,53 @@ def test_a_connection_that_the_server_ends_for_good_says_so() -> None:
     one.call(one.client._process_err("'maximum something exceeded'"))
     assert said.get(timeout=20) == "nats: maximum something exceeded"
     one.close()
+
+
+def test_who_waits_while_the_connection_is_closed_is_told() -> None:
+    one = Connection(servers(1).urls)
+    waiting = threading.Event()
+    said: queue.Queue[str] = queue.Queue()
+
+    async def unanswered() -> None:
+        waiting.set()
+        await asyncio.sleep(60)
+
+    def wait() -> None:
+        try:
+            one.call(unanswered())
+        except LogUnavailable as error:
+            said.put(str(error))
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert waiting.wait(20)
+    one.close()
+    assert said.get(timeout=20) == "the connection was closed"
+    with pytest.raises(LogUnavailable, match="the connection is closed"):
+        one.call(unanswered())
+
+
+@pytest.mark.parametrize("publishes", [False, True], ids=["nothing to publish", "it publishes"])
+def test_a_planned_stop_is_no_failure_of_the_publisher(
+    publishes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it has nothing to do, or waits for an answer when the connection is closed."""
+    publishing: queue.Queue[threading.Thread] = queue.Queue()
+    failures: list[BaseException] = []
+
+    def publish(*_: Any) -> bool:
+        publishing.put(threading.current_thread())
+        if publishes:
+            node._connection.call(asyncio.sleep(60))
+        return False
+
+    monkeypatch.setattr(service, "publish", publish)
+    monkeypatch.setattr(service.Service, "_fail", lambda _, error: failures.append(error))
+    node = service.Service(servers(1).urls, int(publishes), "a", replicas=1, partitions=2)
+    life = threading.Thread(target=node.run)
+    life.start()
+    publisher = publishing.get(timeout=20)
+    node.stop()
+    life.join()
+    assert publishes or not publisher.is_alive(), "it ends before the connection does"
+    publisher.join(20)
+    assert (failures, publisher.is_alive()) == ([], False)
