@@ -79,6 +79,9 @@ WITHOUT_HASHES = b"without hashes"
 QUEUED_MESSAGES_MAX = 4096
 QUEUED_BYTES_MAX = 64 * 1024 * 1024
 """Of messages that wait for the node; more are answered with `Busy`."""
+QUEUED_STATUS_MAX = 256
+"""Questions about the status, or bytes of them, that may wait above that: who is busy says how it
+is. More are not answered; `Busy` is no status."""
 
 
 class Security(NamedTuple):
@@ -292,14 +295,23 @@ class Connection:
         self.call(end())
 
     def collect(
-        self, subject: str, data: bytes, seconds: float, enough: int | None = None
+        self,
+        subject: str,
+        data: bytes,
+        seconds: float,
+        enough: int | None = None,
+        wanted: Callable[[bytes], bool] = lambda _: True,
     ) -> list[bytes]:
-        """Ask everybody who listens, and give the replies that come in time, or `enough`."""
+        """Ask everybody who listens, and give the replies that come in time, or `enough`.
+
+        What is not `wanted` is no reply.
+        """
         replies: list[bytes] = []
         complete = threading.Event()
 
         def heard(reply: Delivered) -> None:
-            replies.append(reply.data)
+            if wanted(reply.data):
+                replies.append(reply.data)
             if len(replies) == enough:
                 complete.set()
 
@@ -730,21 +742,26 @@ class NatsNetwork(Network):
             self._arrived.notify()
 
     def _enqueue(self, message: Delivered) -> None:
-        with self._arrived:
-            full = (
-                len(self._queue) >= QUEUED_MESSAGES_MAX
-                or self._bytes + len(message.data) > QUEUED_BYTES_MAX
-            )
-            if not full:
-                self._queue.append(message)
-                self._bytes += len(message.data)
-                self._arrived.notify()
-        if full:
+        if not self._has_taken(message):
             self._connection.send([(message.reply_to, BUSY)])
 
     def _status(self, message: Delivered) -> None:
         asked = protocol.AskStatus(hashes=message.data != WITHOUT_HASHES)
-        self._enqueue(Delivered(protocol.encode(asked), message.reply_to))
+        question = Delivered(protocol.encode(asked), message.reply_to)
+        self._has_taken(question, above=QUEUED_STATUS_MAX)
+
+    def _has_taken(self, message: Delivered, above: int = 0) -> bool:
+        """Have a message wait for the node, if there is room; whether there was."""
+        with self._arrived:
+            if (
+                len(self._queue) >= QUEUED_MESSAGES_MAX + above
+                or self._bytes + len(message.data) > QUEUED_BYTES_MAX + above
+            ):
+                return False
+            self._queue.append(message)
+            self._bytes += len(message.data)
+            self._arrived.notify()
+        return True
 
     def reply(self, replies: Replies) -> None:
         if replies:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("nats", reason="the extra `cluster` is not installed")
@@ -21,13 +22,17 @@ from nats.js.errors import APIError, KeyNotFoundError
 
 from v2_event_driven_engine import LogUnavailable
 from v2_event_driven_engine.cluster import jetstream, service
+from v2_event_driven_engine.cluster.connect import statuses
 from v2_event_driven_engine.cluster.jetstream import (
+    BUSY,
     Connection,
     JetStreamLease,
     JetStreamStream,
     Security,
     ensure_stream,
 )
+from v2_event_driven_engine.cluster.node import Delivered
+from v2_event_driven_engine.cluster.protocol import Status
 from v2_event_driven_engine.cluster.servers import Certificates, Servers
 from v2_event_driven_engine.cluster.stream import Attempt, SystemClock, append
 from v2_event_driven_engine.errors import StoreError
@@ -309,6 +314,18 @@ def test_a_connection_that_the_server_ends_for_good_says_so() -> None:
     one.call(one.client._process_err("'maximum something exceeded'"))
     assert said.get(timeout=20) == "nats: maximum something exceeded"
     one.close()
+
+
+def test_what_is_no_status_is_no_answer_to_the_question_for_it() -> None:
+    one = connection(1)
+    said = Status("a", 7, 1, "active", 1, 5, 3, 0, 2, "5a", "5b", 1)
+
+    def heard(question: Delivered) -> None:
+        one.send([(question.reply_to, each) for each in (BUSY, msgspec.json.encode(said))])
+
+    subscription = one.subscribe("status.7", heard)
+    assert statuses(one, 7, 20.0, 1) == [said]
+    one.end(subscription)
 
 
 def test_who_waits_while_the_connection_is_closed_is_told() -> None:
