@@ -353,7 +353,7 @@ def test_who_waits_while_the_connection_is_closed_is_told() -> None:
 
 @pytest.mark.parametrize("publishes", [False, True], ids=["nothing to publish", "it publishes"])
 def test_a_planned_stop_is_no_failure_of_the_publisher(
-    publishes: bool, monkeypatch: pytest.MonkeyPatch
+    publishes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it has nothing to do, or waits for an answer when the connection is closed."""
     publishing: queue.Queue[threading.Thread] = queue.Queue()
@@ -367,12 +367,17 @@ def test_a_planned_stop_is_no_failure_of_the_publisher(
 
     monkeypatch.setattr(service, "publish", publish)
     monkeypatch.setattr(service.Service, "_fail", lambda _, error: failures.append(error))
-    node = service.Service(servers(1).urls, int(publishes), "a", replicas=1, partitions=2)
-    life = threading.Thread(target=node.run)
-    life.start()
-    publisher = publishing.get(timeout=20)
-    node.stop()
-    life.join()
-    assert publishes or not publisher.is_alive(), "it ends before the connection does"
-    publisher.join(20)
-    assert (failures, publisher.is_alive()) == ([], False)
+    own = Servers(tmp_path, 1)
+    try:
+        own.start_all()
+        node = service.Service(own.urls, 0, "a", replicas=1)
+        life = threading.Thread(target=node.run)
+        life.start()
+        publisher = publishing.get(timeout=20)
+        node.stop()
+        life.join()
+        assert publishes or not publisher.is_alive(), "it ends before the connection does"
+        publisher.join(20)
+        assert (failures, publisher.is_alive()) == ([], False)
+    finally:
+        own.stop_all()
