@@ -51,6 +51,8 @@ QUESTION_SECONDS = 1.0
 SWITCH_SECONDS = 2.0
 """How long a server may leave questions unanswered before another one is asked."""
 SET_UP_SECONDS = 30.0
+END_SECONDS = 1.0
+"""How long the end of a subscription waits for its server."""
 EXPECTED_LAST = "Nats-Expected-Last-Sequence"
 WRONG_LAST_SEQUENCE = (10071, 10164)
 NO_SUCH_MESSAGE = 10037
@@ -286,13 +288,17 @@ class Connection:
         return self.call(subscribe())
 
     def end(self, subscription: Subscription) -> None:
-        """Hear no more; what the server has sent already is still heard before this returns."""
+        """Hear no more; what the server has sent already is still heard before this returns.
+
+        Where the server does not answer within `END_SECONDS`, the rest happens behind it.
+        """
 
         async def end() -> None:
             with suppress(*PASSING):
                 await subscription.drain()  # type: ignore[no-untyped-call]
 
-        self.call(end())
+        with suppress(TimeoutError, CancelledError):
+            self.begin(end()).result(END_SECONDS)
 
     def collect(
         self,

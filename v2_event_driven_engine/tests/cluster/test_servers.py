@@ -307,6 +307,22 @@ def test_a_frozen_server_is_connected_to_again_and_no_socket_is_left(tmp_path: P
         frozen.stop_all()
 
 
+def test_a_subscription_ends_soon_though_the_server_is_frozen(tmp_path: Path) -> None:
+    frozen = Servers(tmp_path, 1)
+    try:
+        frozen.start_all()
+        one = Connection(frozen.urls)
+        subscription = one.subscribe("evt", lambda _: None)
+        frozen.signal(0, signal.SIGSTOP)
+        began = time.monotonic()
+        one.end(subscription)
+        assert time.monotonic() - began < 5, "sooner than the client of NATS gives up"
+        frozen.signal(0, signal.SIGCONT)
+        one.close()
+    finally:
+        frozen.stop_all()
+
+
 def test_a_connection_that_the_server_ends_for_good_says_so() -> None:
     one = Connection(servers(1).urls)
     said: queue.Queue[str] = queue.Queue()
