@@ -239,9 +239,10 @@ def _report(
     """
     from ..cluster.connect import table_of  # noqa: PLC0415
     from ..cluster.jetstream import WITHOUT_HASHES  # noqa: PLC0415
+    from ..cluster.protocol import is_status  # noqa: PLC0415
 
     question = WITHOUT_HASHES if watched else b""
-    answers = connection.collect("status", question, STATUS_SECONDS, count)
+    answers = connection.collect("status", question, STATUS_SECONDS, count, is_status)
     said = [json.loads(each) for each in answers]
     said.sort(key=lambda node: (node["partition"], node["role"], node["node"]))
     numbers = {node["partition"] for node in said}

@@ -119,7 +119,7 @@ class Session:
         self.lines += len(lines)
 
     def settle(self) -> None:
-        """Wait for and write all answers."""
+        """Wait for and write all answers; the output ends before the first that fails."""
         self._settle(0)
 
     def _submit(self, submit: Callable[[Request], Receipt[Any]], request: Request) -> Receipt[Any]:
@@ -138,15 +138,20 @@ class Session:
 
     def _settle(self, left: int) -> None:
         output: list[bytes] = []
-        while self._pending and self._in_flight > left:
-            lines, item = self._pending.popleft()
-            self._in_flight -= lines
-            answer = item if isinstance(item, bytes) else item.result()
-            if isinstance(answer, list):
-                answer = self._answered(answer)
-            output.append(answer)
-        if self._write is not None and output:
-            self._write(b"".join(output))
+        try:
+            while self._pending and self._in_flight > left:
+                lines, item = self._pending.popleft()
+                self._in_flight -= lines
+                answer = item if isinstance(item, bytes) else item.result()
+                if isinstance(answer, list):
+                    answer = self._answered(answer)
+                output.append(answer)
+        except BaseException:
+            self._pending.clear()
+            raise
+        finally:
+            if self._write is not None and output:
+                self._write(b"".join(output))
 
     def _answered(self, answers: list[list[AnyEvent]]) -> bytes:
         """Count what commands have led to; the lines of it, if they are written."""

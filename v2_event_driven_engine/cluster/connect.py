@@ -5,7 +5,7 @@ from typing import Any
 
 from .client import ClusterClient
 from .jetstream import OPEN, Connection, JetStreamStream, Security, ensure_stream
-from .protocol import Status, decode_status
+from .protocol import Status, decode_status, is_status
 from .stream import SystemClock
 from .table import SymbolTable
 
@@ -40,7 +40,7 @@ def statuses(
     connection: Connection, partition: int, seconds: float, enough: int | None = None
 ) -> list[Status]:
     """What the nodes of a partition say of themselves within some seconds, or `enough` of them."""
-    replies = connection.collect(f"status.{partition}", b"", seconds, enough)
+    replies = connection.collect(f"status.{partition}", b"", seconds, enough, is_status)
     return [decode_status(reply) for reply in replies]
 
 

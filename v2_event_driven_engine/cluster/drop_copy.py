@@ -11,6 +11,7 @@ read from OUT once more. `Subscriber` does that.
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from ..engine.events import AnyEvent, InstrumentListed, InstrumentRejected
 from ..engine.log.format import UNREADABLE
 from ..engine.trade import TradeExecuted
-from ..errors import LogDamaged
+from ..errors import LogDamaged, LogUnavailable
 from .client import Wire
 from .node import Delivered
 from .replica import OutMessage, Replica
@@ -160,22 +161,29 @@ class DropCopy:
         try:
             old = self._out.last()
             while not self._stopping():
-                for data in self._out.after(self.position, FOLLOW_SECONDS):
-                    self._take(data, send=self.position >= old)
-                if self.position >= old:
-                    self._answer()
+                with suppress(LogUnavailable):  # look again; who asked, and hears nothing, does too
+                    for data in self._out.after(self.position, FOLLOW_SECONDS):
+                        self._take(data, send=self.position >= old)
+                    if self.position >= old:
+                        self._answer()
         finally:
             self._wire.end(subscription)
 
     def _take(self, data: bytes, *, send: bool) -> None:
+        events = self._events(self.position + 1, data)
         self.position += 1
-        copies = self._numbers.take(self.position, self._events(self.position, data))
+        copies = self._numbers.take(self.position, events)
         messages = [(f"evt.{self._partition}.{each.participant}", _encode(each)) for each in copies]
         if send and messages:
             self._wire.send(messages)
 
     def _events(self, out: int, data: bytes) -> list[AnyEvent]:
-        """The events in a message of OUT, one after the other."""
+        """The events in a message of OUT, one after the other.
+
+        Raises:
+            LogUnavailable: they are in LOG only, and nobody could read that for us.
+            LogDamaged: the message is not what the log makes of it.
+        """
         try:
             message = _decode_out(data)
         except UNREADABLE as error:
@@ -194,6 +202,8 @@ class DropCopy:
             replica.apply(batch)
             if batch.commands and replica.batches == out:
                 break
+        if replica.batches < out:
+            raise self._behind(out)
         found = [each for each in replica.unpublished if each.number == out]
         if not found or found[0].encoded != _encode(message):
             raise self._damaged(out, "these are not the events of the log")
@@ -202,6 +212,10 @@ class DropCopy:
 
     def _damaged(self, out: int, problem: str) -> LogDamaged:
         return LogDamaged(f"{self._out.name}, message {out}", 0, 0, problem)
+
+    def _behind(self, out: int) -> LogUnavailable:
+        """A majority has had a message, and this leader has not: it was deposed."""
+        return LogUnavailable(f"{self._out.name}, message {out}: no leader has it at present")
 
     # -- Again --------------------------------------------------------------------------------
 
@@ -226,7 +240,7 @@ class DropCopy:
             if out != read:
                 data = self._out.get(out)
                 if data is None:
-                    raise self._damaged(out, "it is missing")
+                    raise self._behind(out)
                 read, parts = out, by_participant(self._events(out, data))
             copies.append(Copy(again.participant, number, out, parts[again.participant][part]))
             size += len(_encode(copies[-1]))
@@ -292,8 +306,9 @@ class Subscriber:
     def _take(self, copies: list[Copy]) -> None:
         """Hear what is next; keep what comes too early."""
         for copy in copies:
-            if copy.number > self.number and len(self._waiting) < WAITING_MAX:
+            room = copy.number > self.number and len(self._waiting) < WAITING_MAX
+            if room or copy.number == self.number + 1:  # which makes room, however many wait
                 self._waiting[copy.number] = copy
-        while self.number + 1 in self._waiting:
-            self.number += 1
-            self._heard(self._waiting.pop(self.number))
+            while self.number + 1 in self._waiting:
+                self.number += 1
+                self._heard(self._waiting.pop(self.number))

@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -51,6 +51,8 @@ QUESTION_SECONDS = 1.0
 SWITCH_SECONDS = 2.0
 """How long a server may leave questions unanswered before another one is asked."""
 SET_UP_SECONDS = 30.0
+END_SECONDS = 1.0
+"""How long the end of a subscription waits for its server."""
 EXPECTED_LAST = "Nats-Expected-Last-Sequence"
 WRONG_LAST_SEQUENCE = (10071, 10164)
 NO_SUCH_MESSAGE = 10037
@@ -81,6 +83,9 @@ WITHOUT_HASHES = b"without hashes"
 QUEUED_MESSAGES_MAX = 4096
 QUEUED_BYTES_MAX = 64 * 1024 * 1024
 """Of messages that wait for the node; more are answered with `Busy`."""
+QUEUED_STATUS_MAX = 256
+"""Questions about the status, or bytes of them, that may wait above that: who is busy says how it
+is. More are not answered; `Busy` is no status."""
 
 
 class Security(NamedTuple):
@@ -225,12 +230,28 @@ class Connection:
     # -- Threads and the loop -------------------------------------------------------------------
 
     def begin(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Start some work in the loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+        """Start some work in the loop.
+
+        Raises:
+            LogUnavailable: the connection is closed.
+        """
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError:
+            work.close()
+            raise LogUnavailable("the connection is closed") from None
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Carry out some work in the loop and wait for it."""
-        return self.begin(work).result()
+        """Carry out some work in the loop and wait for it.
+
+        Raises:
+            LogUnavailable: the connection is closed, or was while this waited.
+            Whatever the work raises.
+        """
+        try:
+            return self.begin(work).result()
+        except CancelledError:
+            raise LogUnavailable("the connection was closed") from None
 
     # -- Messages -------------------------------------------------------------------------------
 
@@ -269,23 +290,36 @@ class Connection:
         return self.call(subscribe())
 
     def end(self, subscription: Subscription) -> None:
-        """Hear no more; what the server has sent already is still heard before this returns."""
+        """Hear no more; what the server has sent already is still heard before this returns.
+
+        Where the server does not answer within `END_SECONDS`, the rest happens behind it.
+        """
 
         async def end() -> None:
             with suppress(*PASSING):
                 await subscription.drain()  # type: ignore[no-untyped-call]
 
-        self.call(end())
+        with suppress(TimeoutError, CancelledError):
+            self.begin(end()).result(END_SECONDS)
 
     def collect(
-        self, subject: str, data: bytes, seconds: float, enough: int | None = None
+        self,
+        subject: str,
+        data: bytes,
+        seconds: float,
+        enough: int | None = None,
+        wanted: Callable[[bytes], bool] = lambda _: True,
     ) -> list[bytes]:
-        """Ask everybody who listens, and give the replies that come in time, or `enough`."""
+        """Ask everybody who listens, and give the replies that come in time, or `enough`.
+
+        What is not `wanted` is no reply.
+        """
         replies: list[bytes] = []
         complete = threading.Event()
 
         def heard(reply: Delivered) -> None:
-            replies.append(reply.data)
+            if wanted(reply.data):
+                replies.append(reply.data)
             if len(replies) == enough:
                 complete.set()
 
@@ -724,21 +758,26 @@ class NatsNetwork(Network):
             self._arrived.notify()
 
     def _enqueue(self, message: Delivered) -> None:
-        with self._arrived:
-            full = (
-                len(self._queue) >= QUEUED_MESSAGES_MAX
-                or self._bytes + len(message.data) > QUEUED_BYTES_MAX
-            )
-            if not full:
-                self._queue.append(message)
-                self._bytes += len(message.data)
-                self._arrived.notify()
-        if full:
+        if not self._has_taken(message):
             self._connection.send([(message.reply_to, BUSY)])
 
     def _status(self, message: Delivered) -> None:
         asked = protocol.AskStatus(hashes=message.data != WITHOUT_HASHES)
-        self._enqueue(Delivered(protocol.encode(asked), message.reply_to))
+        question = Delivered(protocol.encode(asked), message.reply_to)
+        self._has_taken(question, above=QUEUED_STATUS_MAX)
+
+    def _has_taken(self, message: Delivered, above: int = 0) -> bool:
+        """Have a message wait for the node, if there is room; whether there was."""
+        with self._arrived:
+            if (
+                len(self._queue) >= QUEUED_MESSAGES_MAX + above
+                or self._bytes + len(message.data) > QUEUED_BYTES_MAX + above
+            ):
+                return False
+            self._queue.append(message)
+            self._bytes += len(message.data)
+            self._arrived.notify()
+        return True
 
     def reply(self, replies: Replies) -> None:
         if replies:

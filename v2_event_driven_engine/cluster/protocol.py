@@ -247,6 +247,11 @@ def decode_reply(data: bytes) -> Reply:
     return reply
 
 
+def is_status(data: bytes) -> bool:
+    """Whether a reply may be a `Status`, which alone is JSON; `Busy` and the like are not."""
+    return data.startswith(b"{")
+
+
 def decode_status(data: bytes) -> Status:
     """What a node has said of itself.
 

@@ -53,6 +53,8 @@ PUBLISHED_SECONDS = 1.0
 """How often a standby looks at what OUT has."""
 PUBLISH_SECONDS = 0.01
 """How long an active with nothing to publish waits before it looks again."""
+STOP_SECONDS = 1.0
+"""How long the end waits for what is being published; the next active publishes it, too."""
 
 
 class Service:
@@ -82,6 +84,8 @@ class Service:
         self._clock = SystemClock()
         self._failing = threading.Lock()
         self._opened = threading.Event()
+        self._stopped = threading.Event()
+        """The node has ended as planned: nothing is published any more."""
         self._connection = Connection(urls, name=f"{name} of {partition}", security=security)
         table = make_table(self._connection, partitions, replicas)
         make_streams(self._connection, partition, replicas)
@@ -124,11 +128,15 @@ class Service:
     def run(self) -> int:
         """Live; the exit status of the process."""
         self._say("standby")
-        threading.Thread(target=self._publish, name="publisher", daemon=True).start()
+        publisher = threading.Thread(target=self._publish, name="publisher", daemon=True)
+        publisher.start()
         try:
             self.node.run()
         except Exception as error:
             self._fail(error)
+        self._stopped.set()
+        self._opened.set()  # a standby's publisher waits for it
+        publisher.join(STOP_SECONDS)
         self._say("stopped")
         self._connection.close()
         return STOPPED
@@ -148,13 +156,14 @@ class Service:
                 active = self._opened.wait(PUBLISHED_SECONDS)
                 with suppress(LogUnavailable):
                     replica.published(self._out.last())
-            while True:
+            while not self._stopped.is_set():
                 if not publish(replica, self._out, self._clock):
                     time.sleep(PUBLISH_SECONDS)
         except Fenced as error:
             self._fail(ReplayDivergence(replica.sequence, 0, "", f"others ({error})", "these"))
         except Exception as error:
-            self._fail(error)
+            if not self._stopped.is_set():  # else it is the connection that ends
+                self._fail(error)
 
     # -- Telling --------------------------------------------------------------------------------
 

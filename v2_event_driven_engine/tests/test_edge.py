@@ -34,10 +34,11 @@ from v2_event_driven_engine.cli.ndjson import (
     parse,
     parse_lines,
 )
-from v2_event_driven_engine.cli.session import LineSplitter
+from v2_event_driven_engine.cli.session import LineSplitter, Session
 from v2_event_driven_engine.engine.events import EVENT_NAMES, AnyEvent
 from v2_event_driven_engine.engine.market.validation import validate
-from v2_event_driven_engine.errors import MalformedCommand
+from v2_event_driven_engine.engine.receipt import Receipt
+from v2_event_driven_engine.errors import EngineStopped, MalformedCommand
 
 GOOD: dict[str, Any] = {
     "order_id": 1,
@@ -246,6 +247,38 @@ def test_a_line_that_is_too_long_comes_out_too_long_and_is_not_kept() -> None:
     assert LONGEST_LINE_BYTES < len(line) < 2 * LONGEST_LINE_BYTES
     assert after == b"abc"
     assert splitter.end() == [b"z"]
+
+
+class Promises:
+    """An engine whose answers to the lines of a stream come later."""
+
+    def __init__(self) -> None:
+        self.receipts: list[Receipt[Any]] = []
+
+    def submit_checked(self, commands: list[Command]) -> Receipt[Any]:
+        self.receipts += [Receipt()]
+        return self.receipts[-1]
+
+    def wait_for_room(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("failure", [EngineStopped("it stopped"), KeyboardInterrupt()])
+def test_the_answers_of_a_stream_end_before_the_one_that_fails(failure: BaseException) -> None:
+    """All before it are written, and none behind it, however often the rest is waited for."""
+    engine = Promises()
+    written: list[bytes] = []
+    session = Session(engine, lambda _: engine.submit_checked([]), written.append)
+    session.feed([b'{"query":"state"}'] * 2 + [b"malformed"] + [b'{"query":"state"}'] * 2)
+    first, second, third, fourth = engine.receipts
+    first.answer, second.answer, fourth.answer = b"1\n", b"2\n", b"5\n"
+    third.fail(failure)
+    with pytest.raises(type(failure)):
+        session.settle()
+    session.settle()
+    one, two, malformed, end = b"".join(written).split(b"\n")
+    assert (one, two, end) == (b"1", b"2", b"")
+    assert json.loads(malformed)["line"] == 3
 
 
 # -- Events -----------------------------------------------------------------------------------

@@ -1,21 +1,33 @@
 """What each participant is told, whatever is lost on the way."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
-from v2_event_driven_engine import LogDamaged
+from v2_event_driven_engine import LogDamaged, LogUnavailable
 from v2_event_driven_engine.cluster import drop_copy, replica
-from v2_event_driven_engine.cluster.drop_copy import Copy, DropCopy, Subscriber, concerned
+from v2_event_driven_engine.cluster.client import Wire
+from v2_event_driven_engine.cluster.drop_copy import (
+    AGAIN_MAX,
+    WAITING_MAX,
+    Copy,
+    DropCopy,
+    GivenAgain,
+    Subscriber,
+    concerned,
+)
+from v2_event_driven_engine.cluster.node import Delivered
 from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
 from v2_event_driven_engine.engine.events import AnyEvent
 from v2_event_driven_engine.engine.market.matcher import Matcher
 
 from ..flow import commands
 from .in_process import Cluster
+from .memory_stream import MemoryStream
 
 FLOW = list(commands(2000, seed=11))
 PARTICIPANTS = (1, 2, 3)
@@ -128,6 +140,51 @@ def test_everybody_hears_their_events_once_and_in_order(loses: Loses) -> None:
     assert cluster.failures == []
 
 
+class Post(Wire):
+    """Keeps what is sent, and brings what it is told to, at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self._listeners: dict[str, Callable[[Delivered], None]] = {}
+
+    def send(self, messages: Iterable[tuple[str, bytes]], reply_to: str = "") -> None:
+        self.sent += [data for _, data in messages]
+
+    def subscribe(self, subject: str, heard: Callable[[Delivered], None]) -> Any:
+        self._listeners[subject] = heard
+
+    def end(self, subscription: Any) -> None:
+        pass
+
+    def answered(self) -> None:
+        pass
+
+    def unanswered(self) -> None:
+        pass
+
+    def bring(self, subject: str, message: Copy | GivenAgain) -> None:
+        self._listeners[subject](Delivered(msgspec.msgpack.encode(message), ""))
+
+
+def test_what_is_missing_is_heard_though_more_waits_behind_it_than_is_kept() -> None:
+    post = Post()
+    heard: list[Copy] = []
+    subscriber = Subscriber(post, 0, 7, heard.append, inbox="in.7")
+    old, last = 3 * AGAIN_MAX, 3 * AGAIN_MAX + 2 * WAITING_MAX
+    copies = [Copy(7, number, number, []) for number in range(1, last + 1)]
+    for copy in copies[old:]:
+        post.bring("evt.0.7", copy)
+    assert heard == []
+    while subscriber.number < last:
+        before = subscriber.number
+        given = copies[before : before + AGAIN_MAX]
+        post.sent.clear()
+        post.bring("in.7", GivenAgain(last, given))
+        assert subscriber.number > before
+        assert len(post.sent) == (subscriber.number < last), "it asks on, until it has all"
+    assert heard == copies
+
+
 def test_it_may_run_twice() -> None:
     cluster = Cluster()
     with copying(cluster), copying(cluster):
@@ -175,6 +232,62 @@ def test_what_is_too_large_for_out_is_derived_from_the_log(
             heard = Heard(cluster, participant)
             heard.wait_for(events_of(cluster))
             assert max(len(copy.events) for copy in heard.copies) == 7
+    cluster.servers.close()
+
+
+class Elected(MemoryStream):
+    """A stream that cannot be asked so many times, in which nothing new is read either."""
+
+    def __init__(self, stream: MemoryStream, problem: Callable[[], None]) -> None:
+        super().__init__(stream.name)
+        self.messages = stream.messages
+        self.unanswered = 0
+        self._problem = problem
+
+    def _silent(self) -> bool:
+        if not self.unanswered:
+            return False
+        self.unanswered -= 1
+        self._problem()
+        return True
+
+    def get(self, position: int) -> bytes | None:
+        return None if self._silent() else super().get(position)
+
+    def last(self) -> int:
+        return 0 if self._silent() else super().last()
+
+    def after(self, position: int, seconds: float = 0.0) -> Sequence[bytes]:
+        return () if self.unanswered else super().after(position)
+
+
+def no_leader() -> None:
+    raise LogUnavailable("its leader did not answer")
+
+
+def a_deposed_leader() -> None:
+    """One that answers, and has nothing."""
+
+
+@pytest.mark.parametrize("problem", [no_leader, a_deposed_leader])
+def test_it_goes_on_while_a_leader_is_elected(
+    problem: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a participant asks meanwhile is not answered; it asks again, and is."""
+    monkeypatch.setattr(replica, "OUT_BYTES_MAX", 1700)
+    cluster = Cluster()
+    carry_out(cluster, 0, 500)
+    cluster.stop()
+    expected = events_of(cluster)
+    out, log = Elected(cluster.outs[0], problem), Elected(cluster.logs[0], problem)
+    cluster.outs[0], cluster.logs[0] = out, log
+    log.unanswered = 2
+    with copying(cluster):
+        Heard(cluster, 1).wait_for(expected)
+        assert log.unanswered == 0, "it was asked for what is too large for OUT"
+        out.unanswered = log.unanswered = 2
+        Heard(cluster, 2).wait_for(expected)
+        assert (out.unanswered, log.unanswered) == (0, 0)
     cluster.servers.close()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("nats", reason="the extra `cluster` is not installed")
@@ -20,14 +21,18 @@ from nats.aio.msg import Msg
 from nats.js.errors import APIError, KeyNotFoundError
 
 from v2_event_driven_engine import LogUnavailable
-from v2_event_driven_engine.cluster import jetstream
+from v2_event_driven_engine.cluster import jetstream, service
+from v2_event_driven_engine.cluster.connect import statuses
 from v2_event_driven_engine.cluster.jetstream import (
+    BUSY,
     Connection,
     JetStreamLease,
     JetStreamStream,
     Security,
     ensure_stream,
 )
+from v2_event_driven_engine.cluster.node import Delivered
+from v2_event_driven_engine.cluster.protocol import Status
 from v2_event_driven_engine.cluster.servers import Certificates, Servers
 from v2_event_driven_engine.cluster.stream import Attempt, SystemClock, append
 from v2_event_driven_engine.errors import StoreError
@@ -327,6 +332,22 @@ def test_a_frozen_server_is_connected_to_again_and_no_socket_is_left(tmp_path: P
         frozen.stop_all()
 
 
+def test_a_subscription_ends_soon_though_the_server_is_frozen(tmp_path: Path) -> None:
+    frozen = Servers(tmp_path, 1)
+    try:
+        frozen.start_all()
+        one = Connection(frozen.urls)
+        subscription = one.subscribe("evt", lambda _: None)
+        frozen.signal(0, signal.SIGSTOP)
+        began = time.monotonic()
+        one.end(subscription)
+        assert time.monotonic() - began < 5, "sooner than the client of NATS gives up"
+        frozen.signal(0, signal.SIGCONT)
+        one.close()
+    finally:
+        frozen.stop_all()
+
+
 def test_a_connection_that_the_server_ends_for_good_says_so() -> None:
     one = Connection(servers(1).urls)
     said: queue.Queue[str] = queue.Queue()
@@ -334,3 +355,70 @@ def test_a_connection_that_the_server_ends_for_good_says_so() -> None:
     one.call(one.client._process_err("'maximum something exceeded'"))
     assert said.get(timeout=20) == "nats: maximum something exceeded"
     one.close()
+
+
+def test_what_is_no_status_is_no_answer_to_the_question_for_it() -> None:
+    one = connection(1)
+    said = Status("a", 7, 1, "active", 1, 5, 3, 0, 2, "5a", "5b", 1)
+
+    def heard(question: Delivered) -> None:
+        one.send([(question.reply_to, each) for each in (BUSY, msgspec.json.encode(said))])
+
+    subscription = one.subscribe("status.7", heard)
+    assert statuses(one, 7, 20.0, 1) == [said]
+    one.end(subscription)
+
+
+def test_who_waits_while_the_connection_is_closed_is_told() -> None:
+    one = Connection(servers(1).urls)
+    waiting = threading.Event()
+    said: queue.Queue[str] = queue.Queue()
+
+    async def unanswered() -> None:
+        waiting.set()
+        await asyncio.sleep(60)
+
+    def wait() -> None:
+        try:
+            one.call(unanswered())
+        except LogUnavailable as error:
+            said.put(str(error))
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert waiting.wait(20)
+    one.close()
+    assert said.get(timeout=20) == "the connection was closed"
+    with pytest.raises(LogUnavailable, match="the connection is closed"):
+        one.call(unanswered())
+
+
+@pytest.mark.parametrize("publishes", [False, True], ids=["nothing to publish", "it publishes"])
+def test_a_planned_stop_is_no_failure_of_the_publisher(
+    publishes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it has nothing to do, or waits for an answer when the connection is closed."""
+    publishing: queue.Queue[threading.Thread] = queue.Queue()
+    failures: list[BaseException] = []
+
+    def publish(*_: Any) -> bool:
+        publishing.put(threading.current_thread())
+        if publishes:
+            node._connection.call(asyncio.sleep(60))
+        return False
+
+    monkeypatch.setattr(service, "publish", publish)
+    monkeypatch.setattr(service.Service, "_fail", lambda _, error: failures.append(error))
+    own = Servers(tmp_path, 1)
+    try:
+        own.start_all()
+        node = service.Service(own.urls, 0, "a", replicas=1)
+        life = threading.Thread(target=node.run)
+        life.start()
+        publisher = publishing.get(timeout=20)
+        node.stop()
+        life.join()
+        assert publishes or not publisher.is_alive(), "it ends before the connection does"
+        publisher.join(20)
+        assert (failures, publisher.is_alive()) == ([], False)
+    finally:
+        own.stop_all()

@@ -1,7 +1,7 @@
-"""What `cluster status` says about partitions of which no node answers. No server is needed."""
+"""What `cluster status` asks and says, whether or not a node answers. No server is needed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,15 @@ pytest.importorskip("nats", reason="the extra `cluster` is not installed")
 from v2_event_driven_engine import LogUnavailable
 from v2_event_driven_engine.cli import cluster_nodes
 from v2_event_driven_engine.cluster import connect
-from v2_event_driven_engine.cluster.protocol import Status
+from v2_event_driven_engine.cluster.jetstream import (
+    BUSY,
+    QUEUED_MESSAGES_MAX,
+    QUEUED_STATUS_MAX,
+    WITHOUT_HASHES,
+    NatsNetwork,
+)
+from v2_event_driven_engine.cluster.node import Delivered
+from v2_event_driven_engine.cluster.protocol import AskStatus, Status, decode_request
 from v2_event_driven_engine.cluster.table import SymbolTable
 from v2_event_driven_engine.main import main
 
@@ -115,3 +123,34 @@ def test_the_rates_of_a_partition_that_came_back(monkeypatch: pytest.MonkeyPatch
         report = cluster_nodes._report(Nodes(nodes), None, True, report)  # type: ignore[arg-type]
         rates.append(report["partitions"][0].get("commands_per_second"))
     assert rates == [None, None, None, 100]
+
+
+class Post:
+    """A connection that keeps what is sent, and brings what it is told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes]] = []
+        self.bring: dict[str, Callable[[Delivered], None]] = {}
+
+    def subscribe(self, subject: str, heard: Callable[[Delivered], None], _queue: str = "") -> None:
+        self.bring[subject] = heard
+
+    def send(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        self.sent += messages
+
+
+@pytest.mark.parametrize("subject", ["status", "status.0"])
+def test_a_node_that_is_too_busy_for_more_is_asked_how_it_is(subject: str) -> None:
+    post: Any = Post()
+    network = NatsNetwork(post, 0, "a", lambda: None)
+    for _ in range(QUEUED_MESSAGES_MAX):
+        post.bring["read.0"](Delivered(b"a question", "reader"))
+    for _ in range(QUEUED_STATUS_MAX + 1):
+        post.bring[subject](Delivered(WITHOUT_HASHES, "operator"))
+    assert post.sent == [], "Busy is no status"
+    post.bring["read.0"](Delivered(b"one more", "reader"))
+    assert post.sent == [("reader", BUSY)]
+    asked = network.take(0.0)[QUEUED_MESSAGES_MAX:]
+    assert len(asked) == QUEUED_STATUS_MAX
+    assert {each.reply_to for each in asked} == {"operator"}
+    assert decode_request(asked[0].data) == AskStatus(hashes=False)
