@@ -126,7 +126,8 @@ def _cluster(partitions: int, replicas: int) -> Iterator[list[str]]:
         for partition in range(partitions):
             for number in range(replicas):
                 words = [word for url in servers.urls for word in ("--url", url)]
-                words += ["--partition", str(partition), "--name", f"n{number}"]
+                words += ["--partition", str(partition), "--partitions", str(partitions)]
+                words += ["--name", f"n{number}"]
                 node = [*main_program(), "cluster", "node", *words]
                 held.callback(_end, _start(node, data_dir / f"{partition}.{number}.log"))
         _wait_for_actives(servers.urls, partitions)
