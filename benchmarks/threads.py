@@ -4,8 +4,8 @@
 and have their answer. V2's either wait for each answer, which is the same contract, or have many
 commands on their way. More threads make neither faster: matching is a sequence by nature, and one
 thread at a time runs Python anyway. V2's producers that wait pay for being woken: in memory V1 wins
-by far. Where they need not wait, V2's batches make up for it, with a log or without, and V2 holds
-its rate where V1 loses by switching threads. The wait of a V2 producer with many on their way is no
+by far. Where they need not wait, V2's batches make up for it, with a log or without, and V2 loses
+far less than V1 by switching threads. The wait of a V2 producer with many on their way is no
 figure of its own: it is as long as the window that it chose.
 
 **Batches.** A sync costs the same for one command and for a thousand. A batch is what came in while
