@@ -7,7 +7,6 @@ to rebuild state.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import dropwhile, islice
 
 from ..models.enums import OrderType, TimeInForce
@@ -30,13 +29,19 @@ def witness(storage: DirectoryStorage) -> tuple[int, str]:
     """The last sequence that the trail tells of; and why it cannot be gone on with, if so.
 
     O(bytes since the last seal but one).
+
+    Raises:
+        OSError: it could be gone on with, and cannot be read.
     """
     problem = storage.why_not_ours(AUDIT_LOG)
     end = TrailEnd()
-    with suppress(OSError):  # then the problem is known
+    try:
         end = end_of_trail(storage)
-        if end.problem and storage.size(AUDIT_LOG) - end.size > ASIDE_BYTES_MAX:
-            problem = f"byte {end.size}: {end.problem}, and so much after it"
+    except OSError:
+        if not problem:  # it is ours, and the disk fails: what it tells is not passed over
+            raise
+    if end.problem and storage.size(AUDIT_LOG) - end.size > ASIDE_BYTES_MAX:
+        problem = f"byte {end.size}: {end.problem}, and so much after it"
     return end.sequence, problem
 
 

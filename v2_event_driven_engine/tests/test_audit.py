@@ -1,5 +1,6 @@
 """The audit trail: complete, each event exactly once, readable, and its edits are evident."""
 
+import errno
 import hashlib
 import itertools
 import os
@@ -7,12 +8,13 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 import pytest
 
 from v2_event_driven_engine import (
+    DirectoryUnusable,
     EventDrivenMatchingEngine,
     ListInstrument,
     LogDamaged,
@@ -474,6 +476,26 @@ def test_a_trail_that_may_not_be_written_still_tells_what_the_log_has_lost(
         with pytest.raises(LogDamaged):
             EventDrivenMatchingEngine.open(tmp_path / "less")
     assert (tmp_path / "less" / AUDIT_LOG).read_bytes() == whole
+
+
+@proves("audit ahead")
+def test_a_trail_that_cannot_be_read_just_now_is_no_trail_that_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it tells of the log is not passed over where the disk fails."""
+    run_engine(tmp_path, 20)
+    whole = write_trail(tmp_path)
+    stream = DirectoryStorage.stream
+
+    def failing(storage: DirectoryStorage, name: str) -> BinaryIO:
+        if name == AUDIT_LOG:
+            raise OSError(errno.EIO, "the disk fails")
+        return stream(storage, name)
+
+    monkeypatch.setattr(DirectoryStorage, "stream", failing)
+    with pytest.raises(DirectoryUnusable, match="the disk fails"):
+        EventDrivenMatchingEngine.open(tmp_path)
+    assert (tmp_path / AUDIT_LOG).read_bytes() == whole
 
 
 def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
