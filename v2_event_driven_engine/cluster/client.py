@@ -36,6 +36,7 @@ from ..engine.market.validation import (
     check_depth,
     check_order_id,
     check_symbol,
+    validate,
     validate_each,
 )
 from ..engine.market.views import Depth, OrderView, State
@@ -60,6 +61,7 @@ from ..models.commands import (
 from ..models.enums import OrderStatus, RejectReason
 from .node import Delivered
 from .protocol import (
+    REQUEST_CHECKS,
     REQUEST_COMMANDS_MAX,
     AskDepth,
     AskOrder,
@@ -68,7 +70,6 @@ from .protocol import (
     Question,
     StateTold,
     Told,
-    check_command,
     decode_reply,
     encode,
 )
@@ -215,7 +216,7 @@ class ClusterClient:
             EngineClosed, EngineStopped: the client takes nothing more.
             In all these cases the command was not sent.
         """
-        check_command(command)
+        validate(command, REQUEST_CHECKS)
         if self.partitions == 1:
             return self._submit_in(0, command)
         whole = Single(events=[[]])
@@ -234,7 +235,7 @@ class ClusterClient:
             EngineBusy, EngineClosed, EngineStopped: as `submit`.
         """
         commands = list(commands)
-        validate_each(commands, check_command)
+        validate_each(commands, REQUEST_CHECKS)
         return self.submit_checked(commands)
 
     def submit_checked(self, commands: list[Command]) -> Receipt[list[list[AnyEvent]]]:
@@ -298,7 +299,7 @@ class ClusterClient:
         if symbol is None:
             return self.submit(command)
         check_symbol(symbol)
-        check_command(command)
+        validate(command, REQUEST_CHECKS)
         return self._submit_in(self._partition_of(symbol), command)
 
     def _submit_in(self, partition: int, command: Command) -> Receipt[list[AnyEvent]]:

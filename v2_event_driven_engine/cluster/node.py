@@ -37,7 +37,7 @@ from .replicated_log import ReplicatedEventLog
 from .sessions import Answer, Origin, tag_of
 from .stream import Clock, Stream, append
 
-BATCH_COMMANDS_MAX = 2048
+BATCH_COMMANDS_MAX = 4096
 BATCH_BYTES_MAX = 1024 * 1024
 """Of the requests that become one batch."""
 FOLLOW_SECONDS = 0.02
@@ -328,7 +328,7 @@ class Node:
             replies.append((message.reply_to, msgspec.json.encode(self._status(request.hashes))))
             return None
         if isinstance(request, Submit):
-            symbols = (c.symbol for c in request.commands if isinstance(c, WITH_SYMBOL))
+            symbols = [c.symbol for c in request.commands if isinstance(c, WITH_SYMBOL)]
             for symbol in dict.fromkeys(symbols):
                 if symbol is not None and (version := self._table(symbol)) is not None:
                     wrong = protocol.WrongPartition(request.number, symbol, version)

@@ -13,7 +13,9 @@ import msgspec
 from ..engine.events import AnyEvent
 from ..engine.log.format import UNREADABLE
 from ..engine.market.validation import (
+    CHECKS,
     END_OF_INT64,
+    Checks,
     check_depth,
     check_order_id,
     check_symbol,
@@ -211,20 +213,18 @@ def check_submit(request: Submit) -> None:
         raise MalformedCommand("number", "expected 1 or more")
     if not 0 < len(request.commands) <= REQUEST_COMMANDS_MAX:
         raise MalformedCommand("commands", f"expected 1 to {REQUEST_COMMANDS_MAX} of them")
-    validate_each(request.commands, check_command)
+    validate_each(request.commands, REQUEST_CHECKS)
 
 
-def check_command(command: Command) -> None:
-    """See that a command is well formed, and small enough to be sent. O(1).
-
-    Raises:
-        MalformedCommand: names the first field that is not.
-    """
+def _check_listing(command: ListInstrument) -> None:
     validate(command)
-    if isinstance(command, ListInstrument):
-        for field in ("tick_size", "lot_size"):
-            if len(getattr(command, field)) > SIZE_TEXT_MAX:
-                raise MalformedCommand(field, f"expected at most {SIZE_TEXT_MAX} characters")
+    for field in ("tick_size", "lot_size"):
+        if len(getattr(command, field)) > SIZE_TEXT_MAX:
+            raise MalformedCommand(field, f"expected at most {SIZE_TEXT_MAX} characters")
+
+
+REQUEST_CHECKS: Checks = {**CHECKS, ListInstrument: _check_listing}
+"""Whether a command is well formed, and small enough to be sent."""
 
 
 def number_of(data: bytes) -> int:

@@ -6,7 +6,7 @@ in the submitting thread, so the writer meets well-formed commands only.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -62,32 +62,6 @@ def check_count(name: str, count: object, most: int | None = None) -> None:
         raise MalformedCommand(name, "expected an integer of 1 or more")
     if most is not None and count > most:
         raise MalformedCommand(name, f"expected at most {most}")
-
-
-def validate(command: Command) -> None:
-    """Return if the command is well formed. O(1).
-
-    Raises:
-        MalformedCommand: names the first field that is not.
-    """
-    check = _CHECKS.get(type(command))
-    if check is None:
-        raise MalformedCommand("command", f"{type(command).__name__} is not a command")
-    check(command)
-
-
-def validate_each(commands: Sequence[Command], check: Callable[[Command], None] = validate) -> None:
-    """Return if every command is well formed, as `check` sees it. O(commands).
-
-    Raises:
-        MalformedCommand: names the first field that is not, and the place of its command.
-    """
-    for place, command in enumerate(commands):
-        try:
-            check(command)
-        except MalformedCommand as error:
-            problem = str(error).removeprefix(f"{error.field}: ")
-            raise MalformedCommand(error.field, f"{problem} (in commands[{place}])") from None
 
 
 def _check_new(command: NewOrder) -> None:
@@ -147,6 +121,19 @@ def _check_each_field(command: NewOrder) -> None:
         )
 
 
+def _check_cancel(command: CancelOrder) -> None:
+    """As `_check_new`: all at once, or one field after the other."""
+    order_id = command.order_id
+    participant = command.participant
+    if not (
+        type(order_id) is int
+        and type(participant) is int
+        and 0 < order_id < END_OF_INT64
+        and 0 < participant < END_OF_UINT32
+    ):
+        _check_order_and_participant(command)
+
+
 def _check_order_and_participant(
     command: NewOrder | CancelOrder | ReduceOrder | ReplaceOrder,
 ) -> None:
@@ -202,11 +189,43 @@ def _check_text(field: str, value: object, example: str) -> None:
         raise MalformedCommand(field, NOT_TEXT) from None
 
 
-_CHECKS: dict[type, Callable[[Any], None]] = {
+Checks = Mapping[type, Callable[[Any], None]]
+"""For each kind of command, what raises MalformedCommand where one is not well formed."""
+
+CHECKS: Checks = {
     NewOrder: _check_new,
-    CancelOrder: _check_order_and_participant,
+    CancelOrder: _check_cancel,
     ReduceOrder: _check_reduce,
     ReplaceOrder: _check_replace,
     MassCancel: _check_mass_cancel,
     ListInstrument: _check_list_instrument,
 }
+
+
+def validate(command: Command, checks: Checks = CHECKS) -> None:
+    """Return if the command is well formed. O(1).
+
+    Raises:
+        MalformedCommand: names the first field that is not.
+    """
+    checks.get(type(command), _refuse)(command)
+
+
+def validate_each(commands: Sequence[Command], checks: Checks = CHECKS) -> None:
+    """Return if every command is well formed. O(commands).
+
+    Raises:
+        MalformedCommand: names the first field that is not, and the place of its command.
+    """
+    check_of = checks.get
+    place = 0
+    try:
+        for place, command in enumerate(commands):  # noqa: B007  # it is told below
+            check_of(type(command), _refuse)(command)
+    except MalformedCommand as error:
+        problem = str(error).removeprefix(f"{error.field}: ")
+        raise MalformedCommand(error.field, f"{problem} (in commands[{place}])") from None
+
+
+def _refuse(command: object) -> None:
+    raise MalformedCommand("command", f"{type(command).__name__} is not a command")

@@ -39,7 +39,7 @@ LIMITS: list[tuple[Any, str, tuple[float, ...]]] = [
     (entry, "OUTCOME_BYTES_MAX", (60, 200, 2**21)),
     (node, "FOLLOW_SECONDS", (0.05, 0.2)),
     (node, "IDLE_SECONDS", (0.05, 0.2)),
-    (node, "BATCH_COMMANDS_MAX", (1, 2, 4, 2048)),
+    (node, "BATCH_COMMANDS_MAX", (1, 2, 4, 4096)),
     (node, "OUT_TOGETHER", (1, 2, 16)),
     (node, "OUT_LAG_MAX", (0, 2, 4096)),
     (protocol, "ANSWER_BYTES_MAX", (100, 2**22)),

@@ -163,10 +163,10 @@ def requests_in(stream: MemoryStream) -> list[tuple[int, int]]:
 def test_a_turn_ends_where_there_are_too_many_commands_or_bytes() -> None:
     limit = node_module.BATCH_COMMANDS_MAX
     most = protocol.REQUEST_COMMANDS_MAX
-    requests = [submit(n, commands=most) for n in range(1, 6)]
-    network, _, stream = lived(requests)
+    numbers = range(1, 2 * limit // most + 2)
+    network, _, stream = lived([submit(n, commands=most) for n in numbers])
     assert entries(stream) == [limit, limit, most]
-    assert [reply.number for reply in network.replies] == [1, 2, 3, 4, 5]  # type: ignore[union-attr]
+    assert [reply.number for reply in network.replies] == [*numbers]  # type: ignore[union-attr]
 
     turn = Turn()
     request = protocol.Submit(1, 1, [CancelOrder(1, 1)])
