@@ -16,7 +16,7 @@ import os
 import secrets
 import threading
 import weakref
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -97,7 +97,7 @@ class Wire(Protocol):
     def subscribe(self, subject: str, heard: Callable[[Delivered], None]) -> Any:
         """Have `heard` called, in a thread of the connection's own, with every message to it."""
 
-    def end(self, subscription: Any) -> None:
+    def end(self, *subscriptions: Any) -> None:
         """Hear no more."""
 
     def answered(self) -> None:
@@ -156,7 +156,7 @@ class ClusterClient:
         self.partitions = self._known.partitions
         self._routing = threading.Lock()
         """Held while the table is read; never together with the other lock."""
-        self._order_partition: dict[int, int] = {}
+        self._order_partition: OrderedDict[int, int] = OrderedDict()
         self._capacity = queue_capacity
         self._patience = patience
         self._lock = threading.Lock()
@@ -426,7 +426,7 @@ class ClusterClient:
         known = self._order_partition
         known |= orders
         while len(known) > ORDERS_REMEMBERED:
-            del known[next(iter(known))]
+            known.popitem(last=False)
 
     def _rejected(self, partition: int, order_id: int) -> None:
         """A new order is not where it was sent. The lock is held."""
@@ -607,19 +607,19 @@ class ClusterClient:
     # -- The connection's thread, and the timer's ----------------------------------------------
 
     def _heard(self, message: Delivered) -> None:
-        """A reply has come."""
-        self._wire.answered()
+        """A reply has come. One that is behind may come from where nothing new comes from."""
         asked = self._questions.get(message.subject)
         if asked is not None:
             with suppress(ValueError):
                 reply = decode_reply(message.data)
-                if asked.told is None and isinstance(reply, Told | Behind):
-                    if isinstance(reply, Told):
-                        asked.told = reply
-                    else:
-                        asked.behind = True
-                    asked.heard.set()
+                if isinstance(reply, Told):
+                    self._wire.answered()
+                    asked.told = asked.told or reply
+                elif isinstance(reply, Behind):
+                    asked.behind = True
+                asked.heard.set()
             return
+        self._wire.answered()
         partition = message.subject.rpartition(".")[2]
         if not partition.isdecimal() or int(partition) >= self.partitions:
             return  # the answer to a question that was given up
@@ -690,8 +690,7 @@ class ClusterClient:
                 session.end("the client was closed before there was an answer")
         self._woken.set()
         if not was_closed:
-            for subscription in self._subscriptions:
-                self._wire.end(subscription)
+            self._wire.end(*self._subscriptions)
             self._timer.join()
             self._at_close()
 

@@ -287,8 +287,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Hear no more."""
-        for subscription in self._subscriptions:
-            self._wire.end(subscription)
+        self._wire.end(*self._subscriptions)
 
     def _sent(self, message: Delivered) -> None:
         copy = _decode_copy(message.data)

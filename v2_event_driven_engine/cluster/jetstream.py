@@ -52,7 +52,7 @@ SWITCH_SECONDS = 2.0
 """How long a server may leave questions unanswered before another one is asked."""
 SET_UP_SECONDS = 30.0
 END_SECONDS = 1.0
-"""How long the end of a subscription waits for its server."""
+"""How long the end of a subscription, or of a connection, waits for what is on its way."""
 EXPECTED_LAST = "Nats-Expected-Last-Sequence"
 WRONG_LAST_SEQUENCE = (10071, 10164)
 NO_SUCH_MESSAGE = 10037
@@ -159,6 +159,9 @@ class Connection:
         self._heard = 0.0
         """When something was answered, or another server was asked."""
         self._closing = False
+        self._ended = False
+        """Nothing more is begun: the loop is about to stop."""
+        self._beginning = threading.Lock()
         self.lost: Callable[[str], None] = lambda _: None
         """Called, in the loop, with the reason, when a server has ended the connection for good."""
         self._subscriptions: list[Subscription] = []
@@ -190,6 +193,7 @@ class Connection:
 
     def _run(self) -> None:
         self.loop.run_forever()
+        self.loop.run_until_complete(_cancel_the_rest())  # so that nobody waits for it for ever
         self.loop.close()
 
     async def _connect(self, urls: list[str], name: str, options: dict[str, Any]) -> None:
@@ -235,11 +239,11 @@ class Connection:
         Raises:
             LogUnavailable: the connection is closed.
         """
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self.loop)
-        except RuntimeError:
-            work.close()
-            raise LogUnavailable("the connection is closed") from None
+        with self._beginning:
+            if not self._ended:
+                return asyncio.run_coroutine_threadsafe(work, self.loop)
+        work.close()
+        raise LogUnavailable("the connection is closed")
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Carry out some work in the loop and wait for it.
@@ -257,10 +261,8 @@ class Connection:
 
     def send(self, messages: Iterable[tuple[str, bytes]], reply_to: str = "") -> None:
         """Send messages, each to its subject, and do not wait. No promise that they arrive."""
-        self.loop.call_soon_threadsafe(self._send_soon, messages, reply_to)
-
-    def _send_soon(self, messages: Iterable[tuple[str, bytes]], reply_to: str) -> None:
-        self.loop.create_task(self._send(messages, reply_to))
+        with suppress(LogUnavailable):
+            self.begin(self._send(messages, reply_to))
 
     async def _send(self, messages: Iterable[tuple[str, bytes]], reply_to: str) -> None:
         for subject, data in messages:
@@ -289,17 +291,17 @@ class Connection:
 
         return self.call(subscribe())
 
-    def end(self, subscription: Subscription) -> None:
+    def end(self, *subscriptions: Subscription) -> None:
         """Hear no more; what the server has sent already is still heard before this returns.
 
         Where the server does not answer within `END_SECONDS`, the rest happens behind it.
         """
 
         async def end() -> None:
-            with suppress(*PASSING):
-                await subscription.drain()  # type: ignore[no-untyped-call]
+            drains = (each.drain() for each in subscriptions)  # type: ignore[no-untyped-call]
+            await asyncio.gather(*drains, return_exceptions=True)
 
-        with suppress(TimeoutError, CancelledError):
+        with suppress(TimeoutError, CancelledError, LogUnavailable):
             self.begin(end()).result(END_SECONDS)
 
     def collect(
@@ -355,18 +357,25 @@ class Connection:
         self._closing = True
 
         async def leave() -> None:
-            with suppress(*PASSING, AssertionError):  # ... which says that it never connected
-                await asyncio.wait_for(self.client.close(), 1.0)  # it waits for a TLS handshake
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            with suppress(*PASSING, AssertionError):  # it says that it never connected
+                # It waits for a TLS handshake.
+                await asyncio.wait_for(self.client.close(), END_SECONDS)
 
         if self._thread.is_alive():
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, CancelledError, LogUnavailable):
                 self.begin(leave()).result(2.0)
-            self.loop.call_soon_threadsafe(self.loop.stop)
+            with self._beginning:
+                self._ended = True
+                self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join()
+
+
+async def _cancel_the_rest() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), END_SECONDS)
 
 
 # -- Streams ------------------------------------------------------------------------------------

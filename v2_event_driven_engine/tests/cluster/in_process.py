@@ -60,8 +60,9 @@ class Servers(Wire):
         self._listeners.append((subject, heard))
         return self._listeners[-1]
 
-    def end(self, subscription: Any) -> None:
-        self._listeners.remove(subscription)
+    def end(self, *subscriptions: Any) -> None:
+        for subscription in subscriptions:
+            self._listeners.remove(subscription)
 
     def _deliver(self) -> None:
         while True:
@@ -114,8 +115,7 @@ class NodesNetwork(Network):
         self._servers.send([(f"active.{self._partition}", b"a")])
 
     def close(self) -> None:
-        for subscription in self._subscriptions:
-            self._servers.end(subscription)
+        self._servers.end(*self._subscriptions)
 
 
 class Cluster:

@@ -301,7 +301,10 @@ def test_a_late_answer_to_a_question_is_an_answer(
 def test_a_replica_that_is_behind_is_asked_again(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    """At once, each time: it is not waited for as one that does not answer."""
+    """At once, each time: it is not waited for as one that does not answer.
+
+    That its server answers is no sign, either, that new things still come to it.
+    """
     with cluster.client(instruments=[INSTRUMENT], patience=5) as client:
         monkeypatch.setattr(client_module, "REPEAT_SECONDS", 60.0)
         behind: list[str] = []
@@ -314,9 +317,12 @@ def test_a_replica_that_is_behind_is_asked_again(
             cluster.servers.send([(subject, encode(Behind(0)))])
             return True
 
+        answered: list[int] = []
+        monkeypatch.setattr(cluster.servers, "answered", lambda: answered.append(len(behind)))
         cluster.servers.loses = loses
         assert client.state(current=False).sequence == 1
         assert len(behind) == times
+        assert answered == [times], "by the answer itself"
 
 
 @pytest.mark.parametrize("current", [True, False])

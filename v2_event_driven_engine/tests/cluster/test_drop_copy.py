@@ -153,7 +153,7 @@ class Post(Wire):
     def subscribe(self, subject: str, heard: Callable[[Delivered], None]) -> Any:
         self._listeners[subject] = heard
 
-    def end(self, subscription: Any) -> None:
+    def end(self, *subscriptions: Any) -> None:
         pass
 
     def answered(self) -> None:

@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -332,15 +334,15 @@ def test_a_frozen_server_is_connected_to_again_and_no_socket_is_left(tmp_path: P
         frozen.stop_all()
 
 
-def test_a_subscription_ends_soon_though_the_server_is_frozen(tmp_path: Path) -> None:
+def test_subscriptions_end_soon_though_the_server_is_frozen(tmp_path: Path) -> None:
     frozen = Servers(tmp_path, 1)
     try:
         frozen.start_all()
         one = Connection(frozen.urls)
-        subscription = one.subscribe("evt", lambda _: None)
+        subscriptions = [one.subscribe(f"evt.{n}", lambda _: None) for n in range(8)]
         frozen.signal(0, signal.SIGSTOP)
         began = time.monotonic()
-        one.end(subscription)
+        one.end(*subscriptions)
         assert time.monotonic() - began < 5, "sooner than the client of NATS gives up"
         frozen.signal(0, signal.SIGCONT)
         one.close()
@@ -390,6 +392,26 @@ def test_who_waits_while_the_connection_is_closed_is_told() -> None:
     assert said.get(timeout=20) == "the connection was closed"
     with pytest.raises(LogUnavailable, match="the connection is closed"):
         one.call(unanswered())
+    one.send([("nobody", b"")])
+
+
+def test_what_is_begun_while_the_connection_ends_is_not_waited_for_for_ever() -> None:
+    one = Connection(servers(1).urls)
+    waits = threading.Event()
+    begun: list[Future[None]] = []
+
+    async def begins_again() -> None:
+        waits.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            with suppress(LogUnavailable):
+                begun.append(one.begin(asyncio.sleep(60)))
+
+    begun.append(one.begin(begins_again()))
+    assert waits.wait(20)
+    one.close()
+    assert all(each.done() for each in begun)
 
 
 @pytest.mark.parametrize("publishes", [False, True], ids=["nothing to publish", "it publishes"])
