@@ -295,7 +295,7 @@ def encode_outcomes(outcomes: Sequence[Sequence[AnyEvent] | None]) -> bytes:
 def shortened(outcomes: Outcomes) -> list[Sequence[AnyEvent] | None]:
     """The outcomes as they are written: nil where an order was accepted and nothing else."""
     return [
-        None if len(events) == 1 and type(events[0]) is OrderAccepted else events
+        None if events and type(events[-1]) is OrderAccepted else events  # it is the first, too
         for events in outcomes
     ]
 
