@@ -17,6 +17,8 @@ import pytest
 
 pytest.importorskip("nats", reason="the extra `cluster` is not installed")
 
+from v2_event_driven_engine.cluster.connect import log_of
+from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
 from v2_event_driven_engine.cluster.servers import (
     Machine,
     Servers,
@@ -24,15 +26,15 @@ from v2_event_driven_engine.cluster.servers import (
     find_server,
     start_tied,
 )
+from v2_event_driven_engine.cluster.stream import SystemClock
 
-from .real_cluster import RealCluster, goes_on, judge, running
+from .real_cluster import RealCluster, goes_on, judge, repaired, running
 from .real_servers import mounts_alone, real_servers
 
 pytestmark = real_servers
 __all__ = ["mounts_alone"]
 CUT_SECONDS = 4.0
-GRACE_SECONDS = 3.0
-"""How long what was under way when the cables were pulled may take on a busy machine."""
+MAJORITY_CUT_SECONDS = 7.0
 FLAPS = 3
 _numbers = count(os.getpid() % 10_000)
 
@@ -166,7 +168,11 @@ def cut(net: Net, number: int) -> Iterator[None]:
 
 
 def test_broken_networks_lose_nothing_acknowledged(net: Net, tmp_path: Path) -> None:
-    """One machine cut off, deaf, or at a loose cable: the others go on."""
+    """One machine cut off, deaf, or at a loose cable: the others go on.
+
+    Each time all of them have what the others have before the next fault: the servers may need a
+    minute or two if a second machine goes while the first one is still catching up.
+    """
     servers = ServersOnMachines(tmp_path / "servers", net)
     with running(tmp_path, servers, net.inside) as cluster:
         with cluster.load() as load:
@@ -176,12 +182,14 @@ def test_broken_networks_lose_nothing_acknowledged(net: Net, tmp_path: Path) -> 
                     time.sleep(CUT_SECONDS)
                     goes_on(cluster)
                 goes_on(cluster)
+                repaired(cluster)
             deaf = leader(cluster)
             net.deafen(deaf)
             time.sleep(CUT_SECONDS)
             goes_on(cluster)
             net.deafen(deaf, "del")
             goes_on(cluster)
+            repaired(cluster)
             loose = active(cluster)
             for _ in range(FLAPS):
                 with cut(net, loose):
@@ -204,14 +212,17 @@ def test_without_a_majority_nobody_is_answered_and_then_all_goes_on(
             for number in range(3):
                 if number != alone:
                     net.cut(number)
-            began = time.monotonic_ns()
-            time.sleep(GRACE_SECONDS + CUT_SECONDS)
+            began, began_at = time.monotonic_ns(), time.time_ns()
+            time.sleep(MAJORITY_CUT_SECONDS)
             healed = time.monotonic_ns()
             for number in range(3):
                 net.heal(number)
             goes_on(cluster)
         judge(cluster, load.reports)
-    told = [told.told_ns for report in load.reports for told in report.told]
-    grace_ns = int(GRACE_SECONDS * 1e9)
-    assert not [at for at in told if began + grace_ns < at < healed]
-    assert any(at > healed for at in told)
+        log = ReplicatedEventLog(log_of(cluster.connection, 0), SystemClock(), "test", 0)
+        first_too_late = next(b.first_sequence for b in log.read() if b.timestamp_ns > began_at)
+    told = [told for report in load.reports for told in report.told]
+    while_cut = [each.first_sequence for each in told if began < each.told_ns < healed]
+    # What a majority had before may be told late, by a node that had to look for a server.
+    assert max(while_cut, default=0) < first_too_late
+    assert any(each.told_ns > healed for each in told)
