@@ -193,7 +193,7 @@ class Connection:
 
     def _run(self) -> None:
         self.loop.run_forever()
-        self.loop.run_until_complete(_cancel_the_rest())  # so that nobody waits for it for ever
+        self.loop.run_until_complete(_cancel_the_rest())  # what was begun meanwhile
         self.loop.close()
 
     async def _connect(self, urls: list[str], name: str, options: dict[str, Any]) -> None:
@@ -360,14 +360,17 @@ class Connection:
             with suppress(*PASSING, AssertionError):  # it says that it never connected
                 # It waits for a TLS handshake.
                 await asyncio.wait_for(self.client.close(), END_SECONDS)
+            await _cancel_the_rest()
 
         if self._thread.is_alive():
-            with suppress(TimeoutError, CancelledError, LogUnavailable):
-                self.begin(leave()).result(2.0)
-            with self._beginning:
-                self._ended = True
-                self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join()
+            try:
+                with suppress(TimeoutError, CancelledError, LogUnavailable):
+                    self.begin(leave()).result(2.0)
+            finally:  # also where a signal ends the waiting: no task is left when the program ends
+                with self._beginning:
+                    self._ended = True
+                    self.loop.call_soon_threadsafe(self.loop.stop)
+                self._thread.join()
 
 
 async def _cancel_the_rest() -> None:

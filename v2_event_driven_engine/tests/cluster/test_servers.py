@@ -414,6 +414,31 @@ def test_what_is_begun_while_the_connection_ends_is_not_waited_for_for_ever() ->
     assert all(each.done() for each in begun)
 
 
+def test_an_end_that_a_signal_interrupts_leaves_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    one = Connection(servers(1).urls)
+    close = one.client.close
+
+    async def slow() -> None:
+        await close()
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(one.client, "close", slow)
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        with pytest.raises(Alarm):
+            one.close()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert one.loop.is_closed()
+
+
 @pytest.mark.parametrize("publishes", [False, True], ids=["nothing to publish", "it publishes"])
 def test_a_planned_stop_is_no_failure_of_the_publisher(
     publishes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
