@@ -26,6 +26,7 @@ from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
 from v2_event_driven_engine.cluster.servers import Servers, end, start_tied
 from v2_event_driven_engine.cluster.sessions import origins_in
 from v2_event_driven_engine.cluster.stream import SystemClock
+from v2_event_driven_engine.engine.event_log import START, Batch
 from v2_event_driven_engine.engine.events import AnyEvent
 from v2_event_driven_engine.engine.log.format import encode_outcomes
 from v2_event_driven_engine.errors import LogUnavailable
@@ -319,7 +320,7 @@ def judge(cluster: RealCluster, reports: Sequence[Report]) -> Verdict:
     log = ReplicatedEventLog(stream, clock, "judge", 0)
     fresh = Replica()
     clients = {report.client: JudgedClient(report) for report in reports}
-    for batch in log.read():
+    for batch in batches(log):
         fresh.apply(batch)
         outcomes = fresh.state.unrecorded
         at = 0
@@ -340,6 +341,21 @@ def judge(cluster: RealCluster, reports: Sequence[Report]) -> Verdict:
     return Verdict(
         fresh.sequence, acknowledged, log.position.epoch, fresh.state.matcher.state_hash()
     )
+
+
+def batches(log: ReplicatedEventLog) -> Iterator[Batch]:
+    """Every batch; a leader that does not answer just now is asked again, while the log gets on."""
+    place, give_up = START, time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            for batch in log.read(place):
+                place, give_up = batch.place, time.monotonic() + DEADLINE_SECONDS
+                yield batch
+        except LogUnavailable:
+            if time.monotonic() > give_up:
+                raise
+        else:
+            return
 
 
 class JudgedClient:
