@@ -615,9 +615,10 @@ class ClusterClient:
                 if isinstance(reply, Told):
                     self._wire.answered()
                     asked.told = asked.told or reply
+                    asked.heard.set()
                 elif isinstance(reply, Behind):
                     asked.behind = True
-                asked.heard.set()
+                    asked.heard.set()
             return
         self._wire.answered()
         partition = message.subject.rpartition(".")[2]

@@ -31,7 +31,8 @@ from v2_event_driven_engine import (
 )
 from v2_event_driven_engine.cluster import client as client_module
 from v2_event_driven_engine.cluster.client import ClusterClient
-from v2_event_driven_engine.cluster.protocol import Behind, encode
+from v2_event_driven_engine.cluster.node import Delivered
+from v2_event_driven_engine.cluster.protocol import Behind, Busy, encode
 from v2_event_driven_engine.engine.receipt import Receipt
 from v2_event_driven_engine.models.commands import Command
 
@@ -323,6 +324,15 @@ def test_a_replica_that_is_behind_is_asked_again(
         assert client.state(current=False).sequence == 1
         assert len(behind) == times
         assert answered == [times], "by the answer itself"
+
+
+def test_who_is_told_that_a_node_is_busy_does_not_ask_again_at_once(cluster: Cluster) -> None:
+    with cluster.client(instruments=[INSTRUMENT]) as client:
+        asked = client._questions["q"] = client_module._Asked()
+        client._heard(Delivered(encode(Busy()), "", "q"))
+        assert not asked.heard.is_set()
+        client._heard(Delivered(encode(Behind(0)), "", "q"))
+        assert asked.heard.is_set()
 
 
 @pytest.mark.parametrize("current", [True, False])
