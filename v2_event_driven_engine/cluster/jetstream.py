@@ -193,7 +193,7 @@ class Connection:
 
     def _run(self) -> None:
         self.loop.run_forever()
-        self.loop.run_until_complete(_cancel_the_rest())  # what was begun meanwhile
+        self.loop.run_until_complete(_cancel_the_rest())  # so that nobody waits for it for ever
         self.loop.close()
 
     async def _connect(self, urls: list[str], name: str, options: dict[str, Any]) -> None:
@@ -360,7 +360,6 @@ class Connection:
             with suppress(*PASSING, AssertionError):  # it says that it never connected
                 # It waits for a TLS handshake.
                 await asyncio.wait_for(self.client.close(), END_SECONDS)
-            await _cancel_the_rest()
 
         if self._thread.is_alive():
             try:

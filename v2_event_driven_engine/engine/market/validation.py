@@ -218,7 +218,6 @@ def validate_each(commands: Sequence[Command], checks: Checks = CHECKS) -> None:
         MalformedCommand: names the first field that is not, and the place of its command.
     """
     check_of = checks.get
-    place = 0
     try:
         for place, command in enumerate(commands):  # noqa: B007  # it is told below
             check_of(type(command), _refuse)(command)

@@ -315,9 +315,7 @@ def judge(cluster: RealCluster, reports: Sequence[Report]) -> Verdict:
     """
     repaired(cluster)
     assert cluster.problems == []
-    clock = SystemClock()
-    stream = log_of(cluster.connection, cluster.partition)
-    log = ReplicatedEventLog(stream, clock, "judge", 0)
+    log = log_in(cluster)
     fresh = Replica()
     clients = {report.client: JudgedClient(report) for report in reports}
     for batch in batches(log):
@@ -341,6 +339,12 @@ def judge(cluster: RealCluster, reports: Sequence[Report]) -> Verdict:
     return Verdict(
         fresh.sequence, acknowledged, log.position.epoch, fresh.state.matcher.state_hash()
     )
+
+
+def log_in(cluster: RealCluster) -> ReplicatedEventLog:
+    """The log, to be read by whoever judges it."""
+    stream = log_of(cluster.connection, cluster.partition)
+    return ReplicatedEventLog(stream, SystemClock(), "judge", 0)
 
 
 def batches(log: ReplicatedEventLog) -> Iterator[Batch]:

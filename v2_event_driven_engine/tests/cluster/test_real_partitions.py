@@ -17,8 +17,6 @@ import pytest
 
 pytest.importorskip("nats", reason="the extra `cluster` is not installed")
 
-from v2_event_driven_engine.cluster.connect import log_of
-from v2_event_driven_engine.cluster.replicated_log import ReplicatedEventLog
 from v2_event_driven_engine.cluster.servers import (
     Machine,
     Servers,
@@ -26,9 +24,8 @@ from v2_event_driven_engine.cluster.servers import (
     find_server,
     start_tied,
 )
-from v2_event_driven_engine.cluster.stream import SystemClock
 
-from .real_cluster import RealCluster, batches, goes_on, judge, repaired, running
+from .real_cluster import RealCluster, batches, goes_on, judge, log_in, repaired, running
 from .real_servers import mounts_alone, real_servers
 
 pytestmark = real_servers
@@ -219,8 +216,11 @@ def test_without_a_majority_nobody_is_answered_and_then_all_goes_on(
                 net.heal(number)
             goes_on(cluster)
         judge(cluster, load.reports)
-        log = ReplicatedEventLog(log_of(cluster.connection, 0), SystemClock(), "test", 0)
-        first_too_late = next(b.first_sequence for b in batches(log) if b.timestamp_ns > began_at)
+        first_too_late = next(
+            batch.first_sequence
+            for batch in batches(log_in(cluster))
+            if batch.timestamp_ns > began_at
+        )
     told = [told for report in load.reports for told in report.told]
     while_cut = [each.first_sequence for each in told if began < each.told_ns < healed]
     # What a majority had before may be told late, by a node that had to look for a server.
