@@ -7,6 +7,7 @@ half-way; each piece of work has its own timeout, and what does not come is simp
 
 import asyncio
 import json
+import logging
 import ssl
 import threading
 from collections import deque
@@ -40,6 +41,7 @@ from .servers import check_urls, without_password
 from .stream import Attempt, Stream
 
 T = TypeVar("T")
+_warn = logging.getLogger(__name__).warning
 
 PAYLOAD_BYTES = 8 * 1024 * 1024
 """What a server must take in one message; `servers.py` configures it."""
@@ -373,11 +375,13 @@ class Connection:
 
 
 async def _cancel_the_rest() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
+    """Also what a task begins while it is cancelled, as one that connects again does."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), END_SECONDS)
+        async with asyncio.timeout(END_SECONDS):
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in others:
+                    task.cancel()
+                await asyncio.wait(others)
 
 
 # -- Streams ------------------------------------------------------------------------------------
@@ -426,6 +430,8 @@ class JetStreamStream(Stream):
         self.subject = subject
         self._connection = connection
         self._feed: _Feed | None = None
+        self._distrusted: set[str] = set()
+        """Servers whose damaged copy has been reported."""
 
     def attempt(self, messages: Sequence[bytes], position: int) -> Attempt:
         found = self._connection.call(self._attempt(messages, position))
@@ -503,6 +509,17 @@ class JetStreamStream(Stream):
                 return [] if message is None else [message]
         return messages
 
+    def distrust(self) -> None:
+        feed = self._feed
+        if feed is not None and feed.server not in self._distrusted:
+            self._distrusted.add(feed.server)
+            _warn(
+                "%s: server %s has another message than the leader: its copy is damaged, perhaps "
+                "by a full disk. Stop that server, empty its store, and start it again",
+                self.name, feed.server,
+            )  # fmt: skip
+        self._end_feed()
+
     def _end_feed(self) -> None:
         if self._feed is not None:
             self._connection.begin(self._feed.end())
@@ -534,6 +551,8 @@ class _Feed:
         """Messages that were asked for and have not come."""
         self._heard = 0.0
         self._consumer = ""
+        self.server = ""
+        """Whose copy it reads."""
         self._subscription: Subscription | None = None
         connection.begin(self._begin())
 
@@ -569,6 +588,7 @@ class _Feed:
             )
             made = await self._connection.streams.add_consumer(self._stream, config)
             self._consumer = made.name or ""
+            self.server = (made.cluster.leader if made.cluster else "") or ""
         except PASSING:
             self._lose()
             return

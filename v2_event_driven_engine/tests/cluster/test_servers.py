@@ -439,6 +439,30 @@ def test_an_end_that_a_signal_interrupts_leaves_no_task(monkeypatch: pytest.Monk
     assert one.loop.is_closed()
 
 
+def test_an_end_waits_for_what_is_begun_by_what_ends() -> None:
+    """As a client that is just connecting again does."""
+    one = Connection(servers(1).urls)
+    waits, ended = threading.Event(), threading.Event()
+
+    async def waits_for_ever() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    async def begins_another() -> None:
+        waits.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            one.loop.create_task(waits_for_ever())
+
+    one.begin(begins_another())
+    assert waits.wait(20)
+    one.close()
+    assert ended.is_set(), "or it is destroyed, with a complaint, when the program ends"
+
+
 @pytest.mark.parametrize("publishes", [False, True], ids=["nothing to publish", "it publishes"])
 def test_a_planned_stop_is_no_failure_of_the_publisher(
     publishes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
