@@ -24,7 +24,7 @@ from .client import Wire
 from .node import Delivered
 from .replica import OutMessage, Replica
 from .replicated_log import ReplicatedEventLog
-from .stream import Clock, Stream
+from .stream import Clock, Stream, doubted
 
 EVENTS_TOGETHER = 4096
 """In one message; more are several messages."""
@@ -148,6 +148,8 @@ class DropCopy:
         self._numbers = Numbers()
         self._log = ReplicatedEventLog(log, clock, "drop copy", 0)
         self._replica = Replica()
+        self._next_sequence = 1
+        """The first one of the next message of OUT."""
         self._questions: list[Delivered] = []
 
     def run(self) -> None:
@@ -163,31 +165,46 @@ class DropCopy:
             while not self._stopping():
                 with suppress(LogUnavailable):  # look again; who asked, and hears nothing, does too
                     for data in self._out.after(self.position, FOLLOW_SECONDS):
-                        self._take(data, send=self.position >= old)
+                        try:
+                            self._take(data, send=self.position >= old)
+                        except LogDamaged:
+                            there = doubted(self._out, self.position + 1, data)
+                            self._take(there, send=self.position >= old)
+                            break  # what is behind it is from the same copy
                     if self.position >= old:
                         self._answer()
         finally:
             self._wire.end(subscription)
 
     def _take(self, data: bytes, *, send: bool) -> None:
-        events = self._events(self.position + 1, data)
-        self.position += 1
+        out = self.position + 1
+        message = self._decoded(out, data)
+        if message.first_sequence != self._next_sequence:
+            raise self._damaged(out, "it does not follow the message before it")
+        events = self._events(out, message)
+        if isinstance(message.events, int):
+            self._next_sequence = self._replica.sequence + 1
+        else:
+            self._next_sequence += sum(map(len, message.events))
+        self.position = out
         copies = self._numbers.take(self.position, events)
         messages = [(f"evt.{self._partition}.{each.participant}", _encode(each)) for each in copies]
         if send and messages:
             self._wire.send(messages)
 
-    def _events(self, out: int, data: bytes) -> list[AnyEvent]:
+    def _decoded(self, out: int, data: bytes) -> OutMessage:
+        try:
+            return _decode_out(data)
+        except UNREADABLE as error:
+            raise self._damaged(out, str(error)) from None
+
+    def _events(self, out: int, message: OutMessage) -> list[AnyEvent]:
         """The events in a message of OUT, one after the other.
 
         Raises:
             LogUnavailable: they are in LOG only, and nobody could read that for us.
             LogDamaged: the message is not what the log makes of it.
         """
-        try:
-            message = _decode_out(data)
-        except UNREADABLE as error:
-            raise self._damaged(out, str(error)) from None
         if isinstance(message.events, int):
             return self._derived(out, message)
         return [event for request in message.events for events in request for event in events]
@@ -241,7 +258,8 @@ class DropCopy:
                 data = self._out.get(out)
                 if data is None:
                     raise self._behind(out)
-                read, parts = out, by_participant(self._events(out, data))
+                events = self._events(out, self._decoded(out, data))
+                read, parts = out, by_participant(events)
             copies.append(Copy(again.participant, number, out, parts[again.participant][part]))
             size += len(_encode(copies[-1]))
             if size > AGAIN_BYTES:

@@ -34,7 +34,7 @@ from .entry import (
     decode_epoch,
     encode_entry,
 )
-from .stream import PATIENCE_SECONDS, RETRY_SECONDS, Clock, Stream, append
+from .stream import PATIENCE_SECONDS, RETRY_SECONDS, Clock, Stream, append, doubted
 
 FETCH_SECONDS = 0.2
 """How long to wait for messages that the leader says are there."""
@@ -212,7 +212,7 @@ class ReplicatedEventLog(EventLog):
         reader = self._reader(after)
         self._read_to = after, reader
         while (message := self._next(reader.position.entries)) is not None:
-            if (batch := reader.read(message)) is not None:
+            if (batch := self._read_with(reader, message)) is not None:
                 self._read_to = batch.place, reader
                 yield batch
 
@@ -243,9 +243,18 @@ class ReplicatedEventLog(EventLog):
         while not self._has(entries, 0.0):
             if self._stream.last() <= entries:
                 return None
-            self._has(entries, FETCH_SECONDS)
+            if not self._has(entries, FETCH_SECONDS):  # from a server that is behind, or damaged
+                self._fetched.extend(filter(None, [self._stream.get(entries + 1)]))
         self._fetched_after += 1
         return self._fetched.popleft()
+
+    def _read_with(self, reader: EntryReader, message: bytes) -> Batch | None:
+        """What a reader makes of the next message; if it is damaged, of the one of the leader."""
+        try:
+            return reader.read(message)
+        except LogDamaged:
+            self._fetched.clear()
+            return reader.read(doubted(self._stream, reader.position.entries + 1, message))
 
     def grows(self, after: Place, seconds: float) -> bool:
         """Wait until there is an entry after a place, at most some seconds; whether there is."""
@@ -277,7 +286,7 @@ class ReplicatedEventLog(EventLog):
                 f"the log ends here, but sequence {witnessed} is known to have been durable",
             )  # fmt: skip
         while (message := self._next(reader.position.entries)) is not None:
-            if reader.read(message) is not None:
+            if self._read_with(reader, message) is not None:
                 raise Fenced(f"{self._stream.name}: the log goes on after this place")
         before = reader.position
         body = EpochBody(self._node, self._nonce, platform.python_version())

@@ -78,7 +78,13 @@ class Stream(Protocol):
 
         () if none came within `seconds`, although more may be there; asked again and again it gives
         them, even if none is ever added after them. Everything that it returns is kept by a
-        majority.
+        majority, but where it comes from a damaged copy: see `doubted`.
+        """
+
+    def distrust(self) -> None:
+        """What `after` gave last is not what the leader has: give no more from there, and say so.
+
+        A server that could not write a message, because its disk was full, may have left it out.
         """
 
     def last(self) -> int:
@@ -119,3 +125,19 @@ def append(stream: Stream, messages: Sequence[bytes], position: int, clock: Cloc
 
 
 # --8<-- [end:append]
+
+
+def doubted(stream: Stream, position: int, message: bytes) -> bytes:
+    """What the leader has where `after` gave a message that cannot be there.
+
+    If that is another one, the copy of one server is damaged, and is read no more.
+
+    Raises:
+        LogUnavailable: no leader answered, or it has none there, as one that was just deposed.
+    """
+    there = stream.get(position)
+    if there != message:
+        stream.distrust()
+    if there is None:
+        raise LogUnavailable(f"{stream.name}, message {position}: no leader has it at present")
+    return there

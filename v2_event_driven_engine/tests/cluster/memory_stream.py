@@ -40,5 +40,25 @@ class MemoryStream(Stream):
     def after(self, position: int, seconds: float = 0.0) -> Sequence[bytes]:
         return self.messages[position : position + 7]
 
+    def distrust(self) -> None:
+        raise AssertionError("there is one copy only")
+
     def last(self) -> int:
         return len(self.messages)
+
+
+class OneCopyDamaged(MemoryStream):
+    """One server of two has left out a message; who distrusts it comes to the other one."""
+
+    def __init__(self, name: str, messages: Sequence[bytes], left_out: int) -> None:
+        super().__init__(name)
+        self.messages = list(messages)
+        self._copy = [*messages[: left_out - 1], *messages[left_out:]]
+        self.distrusted = 0
+
+    def after(self, position: int, seconds: float = 0.0) -> Sequence[bytes]:
+        copy = self.messages if self.distrusted else self._copy
+        return copy[position : position + 7]
+
+    def distrust(self) -> None:
+        self.distrusted += 1

@@ -27,7 +27,7 @@ from v2_event_driven_engine.engine.market.matcher import Matcher
 
 from ..flow import commands
 from .in_process import Cluster
-from .memory_stream import MemoryStream
+from .memory_stream import MemoryStream, OneCopyDamaged
 
 FLOW = list(commands(2000, seed=11))
 PARTICIPANTS = (1, 2, 3)
@@ -233,6 +233,23 @@ def test_what_is_too_large_for_out_is_derived_from_the_log(
             heard.wait_for(events_of(cluster))
             assert max(len(copy.events) for copy in heard.copies) == 7
     cluster.servers.close()
+
+
+@pytest.mark.parametrize("in_log", [False, True], ids=["events in OUT", "events in LOG only"])
+def test_one_damaged_copy_of_out_is_not_believed(
+    in_log: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_log:
+        monkeypatch.setattr(replica, "OUT_BYTES_MAX", 1700)
+    cluster = Cluster()
+    carry_out(cluster, 0, 800)
+    cluster.stop()
+    out = cluster.outs[0] = OneCopyDamaged("OUT_0", cluster.outs[0].messages, 9)
+    with copying(cluster):
+        heard = [Heard(cluster, participant) for participant in PARTICIPANTS]
+        for each in heard:
+            each.wait_for(events_of(cluster))
+    assert out.distrusted == 1
 
 
 class Elected(MemoryStream):

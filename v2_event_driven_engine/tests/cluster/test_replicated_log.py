@@ -48,7 +48,7 @@ from v2_event_driven_engine.models.enums import OrderType, Side
 from ..flow import commands
 from ..logs import batch_of, sequencer_on
 from .golden_entries import Golden, make
-from .memory_stream import MemoryStream, no_clock
+from .memory_stream import MemoryStream, OneCopyDamaged, no_clock
 from .test_entry import sealed
 from .ticking_clock import TickingClock
 
@@ -197,6 +197,31 @@ def test_an_entry_of_another_epoch_or_place_is_refused(
     with pytest.raises(LogDamaged, match=problem):
         reader.read(message)
     assert reader.position == before
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_a_copy_of_one_server_that_is_damaged_is_not_believed(golden: Golden, place: str) -> None:
+    """By who reads on, and by who starts to write."""
+    last = len(golden.log)
+    left_out = {"first": 1, "middle": last // 2, "last": last}[place]
+    whole = [batch.place for batch in log_of(golden.log).read()]
+    for after, expected in ((START, whole), (whole[0], whole[1:])):
+        stream = OneCopyDamaged("LOG_0", golden.log, left_out)
+        log = ReplicatedEventLog(stream, no_clock, "a", 1)
+        assert [batch.place for batch in log.read(after)] == expected
+        assert stream.distrusted == (place != "last")
+    stream = OneCopyDamaged("LOG_0", golden.log, last)
+    ReplicatedEventLog(stream, no_clock, "a", 1).start(whole[-1])
+    assert stream.messages[:-1] == golden.log
+
+
+def test_a_message_that_no_leader_has_is_waited_for(golden: Golden) -> None:
+    """The copy of one server is damaged, and the leader that is asked was deposed."""
+    stream = OneCopyDamaged("LOG_0", golden.log, 3)
+    del stream.messages[2:]
+    log = ReplicatedEventLog(stream, no_clock, "a", 1)
+    with pytest.raises(LogUnavailable, match="LOG_0, message 3: no leader has it at present"):
+        list(log.read())
 
 
 # -- Places ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from v2_event_driven_engine.engine.market.matcher import Matcher
 
 from ..flow import commands
 from .in_process import Cluster
-from .memory_stream import MemoryStream, no_clock
+from .memory_stream import MemoryStream, OneCopyDamaged, no_clock
 
 FLOW = list(commands(600, seed=3))
 
@@ -77,6 +77,15 @@ def test_out_must_be_what_the_log_gives(cluster: Cluster) -> None:
     ):
         out.messages = messages
         assert verified(cluster, out=out).problems == problems
+
+
+@pytest.mark.parametrize("left_out", [1, 5, 12], ids=["first", "middle", "last"])
+def test_one_damaged_copy_of_out_is_told_from_a_wrong_message(
+    cluster: Cluster, left_out: int
+) -> None:
+    out = OneCopyDamaged("OUT_0", cluster.outs[0].messages, left_out)
+    assert verified(cluster, out=out).problems == []
+    assert out.distrusted == (left_out < 12)
 
 
 def test_a_log_that_is_damaged_is_raised(cluster: Cluster) -> None:

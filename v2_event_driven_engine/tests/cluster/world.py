@@ -55,6 +55,7 @@ class Likelihood:
         self.lost_acknowledgement = choose.choice(levels)
         self.stale_leader = choose.choice(levels)
         self.lagging_follower = choose.choice(levels)
+        self.damaged_copy = choose.choice(levels)
         self.wrong_lease = choose.choice(levels) / 4
         self.lost_message = choose.choice(levels)
         self.doubled_message = choose.choice(levels)
@@ -299,7 +300,13 @@ class StreamOf(Stream):
             world.sleep(world.instant())
         if world.chance() < world.likely.lagging_follower:
             return messages[position : int(world.chance() * (len(messages) + 1))]
+        if world.chance() < world.likely.damaged_copy and len(messages) > position + 1:
+            world.meet("damaged copy", self.name)  # its server has left out a message
+            position += 1
         return messages[position : position + 1 + int(8 * world.chance())]
+
+    def distrust(self) -> None:
+        """Who asks again may come to any of them."""
 
 
 # -- A node's surroundings --------------------------------------------------------------------
