@@ -74,6 +74,7 @@ def test_without_a_sync_the_same_power_cut_loses_something(disk: Disk, tmp_path:
             text.replace("sync_interval: always", "sync_interval: 2m"), encoding="utf-8"
         )
     with running(tmp_path, servers) as cluster:
+        call("sync")  # the streams themselves are to be there again
         with cluster.load() as load:
             goes_on(cluster)
         told = sum(len(report.told) * report.commands_each for report in load.reports)
