@@ -133,7 +133,7 @@ def cluster(session: nox.Session) -> None:
     files.sort(key=lambda file: (file.stem not in longest, file))
     # Mostly they wait for elections, so two files run at a time; the longest ones first.
     session.run(
-        "python", "-m", "pytest", "-rs", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder",
+        "python", "-m", "pytest", "-rfEs", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder",
         *(str(file.relative_to(HERE)) for file in files), *session.posargs, env={"CLUSTER": "1"},
     )  # fmt: skip
 
@@ -194,7 +194,7 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "--strict", *session.posargs, env=quiet)
     install_chromium(session)
     looked_at = ["website/browser", "website/examples", "website/docstrings.py"]
-    session.run("python", "-m", "pytest", "-rs", *PARALLEL, *looked_at, env={"SITE": site})
+    session.run("python", "-m", "pytest", "-rfEs", *PARALLEL, *looked_at, env={"SITE": site})
 
 
 def install_chromium(session: nox.Session) -> None:
