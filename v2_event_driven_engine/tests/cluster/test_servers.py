@@ -183,6 +183,23 @@ def test_messages_that_are_lost_on_their_way_are_read_though_none_comes_after_th
     stream.close()
 
 
+def test_a_copy_that_is_distrusted_is_read_no_more_and_its_server_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stream = new_stream(3)
+    messages = [b"%d" % number for number in range(40)]
+    append(stream, messages, 1, SystemClock())
+    read: list[bytes] = []
+    while len(read) < 40:
+        read += stream.after(len(read), 1.0)[:3]
+        stream.distrust()
+        stream.distrust()
+    assert read == messages
+    named = {f"s{number}" for number in range(3) if f"server s{number} has" in caplog.text}
+    assert len(caplog.messages) == len(named) > 0, "once for each"
+    stream.close()
+
+
 def test_more_than_is_fetched_at_a_time_is_read_in_order() -> None:
     stream = new_stream(1)
     messages = [b"%d" % number + b"." * 1000 for number in range(1500)]
