@@ -133,7 +133,8 @@ def cluster(session: nox.Session) -> None:
     files.sort(key=lambda file: (file.stem not in longest, file))
     # Mostly they wait for elections, so two files run at a time; the longest ones first.
     session.run(
-        "python", "-m", "pytest", "-rfEs", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder",
+        "python", "-m", "pytest", "-rfEs",
+        "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder",
         *(str(file.relative_to(HERE)) for file in files), *session.posargs, env={"CLUSTER": "1"},
     )  # fmt: skip
 
