@@ -24,7 +24,7 @@ from .client import Wire
 from .node import Delivered
 from .replica import OutMessage, Replica
 from .replicated_log import ReplicatedEventLog
-from .stream import Clock, Stream, doubted
+from .stream import Clock, Stream, doubted, fetch, kept
 
 EVENTS_TOGETHER = 4096
 """In one message; more are several messages."""
@@ -164,17 +164,21 @@ class DropCopy:
             old = self._out.last()
             while not self._stopping():
                 with suppress(LogUnavailable):  # look again; who asked, and hears nothing, does too
-                    for data in self._out.after(self.position, FOLLOW_SECONDS):
-                        try:
-                            self._take(data, send=self.position >= old)
-                        except LogDamaged:
-                            there = doubted(self._out, self.position + 1, data)
-                            self._take(there, send=self.position >= old)
-                            break  # what is behind it is from the same copy
+                    self._follow(old)
                     if self.position >= old:
                         self._answer()
         finally:
             self._wire.end(subscription)
+
+    def _follow(self, old: int) -> None:
+        """Take what comes next in OUT; send what is behind the message `old`."""
+        for data in fetch(self._out, self.position, FOLLOW_SECONDS):
+            send = self.position >= old
+            try:
+                self._take(data, send=send)
+            except LogDamaged:
+                self._take(doubted(self._out, self.position + 1, data), send=send)
+                return  # what is behind it is from the same copy
 
     def _take(self, data: bytes, *, send: bool) -> None:
         out = self.position + 1
@@ -220,7 +224,7 @@ class DropCopy:
             if batch.commands and replica.batches == out:
                 break
         if replica.batches < out:
-            raise self._behind(out)
+            raise LogUnavailable(f"{self._out.name}, message {out}: no leader has its batch")
         found = [each for each in replica.unpublished if each.number == out]
         if not found or found[0].encoded != _encode(message):
             raise self._damaged(out, "these are not the events of the log")
@@ -229,10 +233,6 @@ class DropCopy:
 
     def _damaged(self, out: int, problem: str) -> LogDamaged:
         return LogDamaged(f"{self._out.name}, message {out}", 0, 0, problem)
-
-    def _behind(self, out: int) -> LogUnavailable:
-        """A majority has had a message, and this leader has not: it was deposed."""
-        return LogUnavailable(f"{self._out.name}, message {out}: no leader has it at present")
 
     # -- Again --------------------------------------------------------------------------------
 
@@ -255,10 +255,7 @@ class DropCopy:
         for number in range(max(again.first, 1), min(last, again.first + AGAIN_MAX - 1) + 1):
             out, part = self._numbers.place(again.participant, number)
             if out != read:
-                data = self._out.get(out)
-                if data is None:
-                    raise self._behind(out)
-                events = self._events(out, self._decoded(out, data))
+                events = self._events(out, self._decoded(out, kept(self._out, out)))
                 read, parts = out, by_participant(events)
             copies.append(Copy(again.participant, number, out, parts[again.participant][part]))
             size += len(_encode(copies[-1]))

@@ -34,7 +34,7 @@ from .entry import (
     decode_epoch,
     encode_entry,
 )
-from .stream import PATIENCE_SECONDS, RETRY_SECONDS, Clock, Stream, append, doubted
+from .stream import PATIENCE_SECONDS, RETRY_SECONDS, Clock, Stream, append, doubted, fetch
 
 FETCH_SECONDS = 0.2
 """How long to wait for messages that the leader says are there."""
@@ -243,8 +243,7 @@ class ReplicatedEventLog(EventLog):
         while not self._has(entries, 0.0):
             if self._stream.last() <= entries:
                 return None
-            if not self._has(entries, FETCH_SECONDS):  # from a server that is behind, or damaged
-                self._fetched.extend(filter(None, [self._stream.get(entries + 1)]))
+            self._fetched.extend(fetch(self._stream, entries, FETCH_SECONDS))
         self._fetched_after += 1
         return self._fetched.popleft()
 

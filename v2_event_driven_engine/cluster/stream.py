@@ -127,17 +127,38 @@ def append(stream: Stream, messages: Sequence[bytes], position: int, clock: Cloc
 # --8<-- [end:append]
 
 
-def doubted(stream: Stream, position: int, message: bytes) -> bytes:
-    """What the leader has where `after` gave a message that cannot be there.
-
-    If that is another one, the copy of one server is damaged, and is read no more.
+def kept(stream: Stream, position: int) -> bytes:
+    """The message at a position where there must be one, as the leader has it.
 
     Raises:
         LogUnavailable: no leader answered, or it has none there, as one that was just deposed.
     """
     there = stream.get(position)
-    if there != message:
-        stream.distrust()
     if there is None:
         raise LogUnavailable(f"{stream.name}, message {position}: no leader has it at present")
     return there
+
+
+def doubted(stream: Stream, position: int, message: bytes) -> bytes:
+    """What the leader has where `after` gave a message that cannot be there.
+
+    If that is another one, one server's copy is damaged, and is read no more. Raises as `kept`.
+    """
+    there = kept(stream, position)
+    if there != message:
+        stream.distrust()
+    return there
+
+
+def fetch(stream: Stream, position: int, seconds: float) -> Sequence[bytes]:
+    """Some of the messages after a position; the leader's where `after` gives none in time.
+
+    A server that is behind, or whose copy is damaged, may not give the last ones.
+
+    Raises:
+        LogUnavailable: no leader answered.
+    """
+    messages = stream.after(position, seconds)
+    if not messages and (there := stream.get(position + 1)) is not None:
+        return [there]
+    return messages

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from ..engine.log.recovery import Progress
 from .replica import Replica
 from .replicated_log import ReplicatedEventLog
-from .stream import Clock, Stream, doubted
+from .stream import Clock, Stream, doubted, fetch
 
 OUT_SECONDS = 1.0
 
@@ -81,9 +81,7 @@ def verify(
 def _message(stream: Stream, position: int, fetched: deque[bytes], expected: bytes) -> bytes:
     """A message; of the leader if it is not the expected one. `fetched` are those from it on."""
     while not fetched:
-        fetched.extend(
-            stream.after(position - 1, OUT_SECONDS) or filter(None, [stream.get(position)])
-        )
+        fetched.extend(fetch(stream, position - 1, OUT_SECONDS))
     message = fetched.popleft()
     if message == expected:
         return message

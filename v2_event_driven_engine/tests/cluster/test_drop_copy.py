@@ -235,21 +235,23 @@ def test_what_is_too_large_for_out_is_derived_from_the_log(
     cluster.servers.close()
 
 
+@pytest.mark.parametrize("left_out", [9, 20], ids=["middle", "last"])
 @pytest.mark.parametrize("in_log", [False, True], ids=["events in OUT", "events in LOG only"])
 def test_one_damaged_copy_of_out_is_not_believed(
-    in_log: bool, monkeypatch: pytest.MonkeyPatch
+    in_log: bool, left_out: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if in_log:
         monkeypatch.setattr(replica, "OUT_BYTES_MAX", 1700)
     cluster = Cluster()
     carry_out(cluster, 0, 800)
     cluster.stop()
-    out = cluster.outs[0] = OneCopyDamaged("OUT_0", cluster.outs[0].messages, 9)
+    out = cluster.outs[0] = OneCopyDamaged("OUT_0", cluster.outs[0].messages, left_out)
     with copying(cluster):
         heard = [Heard(cluster, participant) for participant in PARTICIPANTS]
         for each in heard:
             each.wait_for(events_of(cluster))
-    assert out.distrusted == 1
+    assert len(out.messages) == 20
+    assert out.distrusted == (left_out < 20)
 
 
 class Elected(MemoryStream):
